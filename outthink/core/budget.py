@@ -1,0 +1,306 @@
+"""Budget, usage, and the meter that keeps the one above the other.
+
+A call **reserves** its worst case before it is made and **settles** the truth after it.  With
+``r`` reserved and ``u`` spent, every limit ``L`` keeps ``r + u <= L`` at all times, whatever runs
+concurrently, fails, is retried or is cancelled.  Only a server that breaks its own promise (ignores
+``max_tokens``, or reports more than it was asked for) can push ``u`` past ``L``: that overdraft is
+detected, charged in full, and ends the run.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from outthink.core.errors import BadInput, BudgetExhausted, nearest
+
+_SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15}
+_TIME = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)$")
+
+
+def quantity(text: str, seconds: bool = False) -> float:
+    """A number with an optional unit: ``20k``, ``1.5M``; for seconds also ``ms s min h``."""
+    found = _QUANTITY.match(text.strip())
+    units: Mapping[str, float] = {**_TIME, "": 1.0} if seconds else _SUFFIX
+    unit = found[2].lower() if found else ""
+    if not found or unit not in units:
+        allowed = ", ".join(u for u in units if u)
+        raise BadInput(f"{text!r} is not a quantity: write a number, with a unit of {allowed}")
+    return float(found[1]) * units[unit]
+
+
+#: what a limit may be called in ``Budget.parse``
+ALIASES = {
+    "tokens": "tokens",
+    "completion_tokens": "tokens",
+    "total_tokens": "total_tokens",
+    "calls": "calls",
+    "seconds": "seconds",
+    "usd": "usd",
+    "flops": "flops",
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a run; ``None`` is no limit.
+
+    ``tokens`` counts completion tokens, ``total_tokens`` prompt and completion, ``calls`` requests
+    to any model with every retry, ``seconds`` wall time, ``usd`` dollars by the price table,
+    ``flops`` floating-point operations (2 x parameters x tokens).
+    """
+
+    tokens: int | None = None
+    total_tokens: int | None = None
+    calls: int | None = None
+    seconds: float | None = None
+    usd: float | None = None
+    flops: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value <= 0:
+                raise BadInput(f"budget {field.name}={value!r}: a limit is a number above zero")
+            if field.name in ("tokens", "total_tokens", "calls") and value != int(value):
+                raise BadInput(f"budget {field.name}={value!r}: a limit in {field.name} is whole")
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read ``"tokens=20k, seconds=30, usd=0.05"``; the empty string is no limit."""
+        values: dict[str, Any] = {}
+        for part in text.split(","):
+            if not part.strip():
+                continue
+            name, equals, value = part.partition("=")
+            name = name.strip()
+            if name not in ALIASES:
+                raise BadInput(f"unknown limit {name[:40]!r} in the budget{nearest(name, ALIASES)}")
+            if not equals:
+                raise BadInput(f"the limit {name!r} has no value: write {name}=NUMBER")
+            key = ALIASES[name]
+            if key in values:
+                raise BadInput(f"the limit {key!r} is given twice")
+            amount = quantity(value, seconds=key == "seconds")
+            whole = key in ("tokens", "total_tokens", "calls") and amount == int(amount)
+            values[key] = int(amount) if whole else amount
+        return cls(**values)
+
+    def limits(self) -> dict[str, float]:
+        """The limits that are set."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v for k, v in found.items() if v is not None}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{k}={v:g}" if v < 1e6 else f"{k}={v}" for k, v in self.limits().items())
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What was spent.  ``estimated`` says that a count is our own upper estimate, not the server's.
+
+    ``stored_calls`` of the ``calls`` came from the store: they count against the budget, so that a
+    resumed run ends as the whole one would have, but were not paid for again.
+    """
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    seconds: float = 0.0
+    usd: float = 0.0
+    flops: float = 0.0
+    stored_calls: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        values = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        values["estimated"] = self.estimated or other.estimated
+        return Usage(**values)
+
+    def amount(self, limit: str) -> float:
+        """What counts against a limit of this name."""
+        return float(self.completion_tokens if limit == "tokens" else getattr(self, limit))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``total_tokens`` included."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**values, "total_tokens": self.total_tokens}
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD per million tokens, and FLOPs per token (2 x active parameters)."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+    cached: float | None = None
+    flops_per_token: float = 0.0
+
+    def usage(
+        self,
+        prompt: int,
+        completion: int,
+        *,
+        cached: int = 0,
+        reasoning: int = 0,
+        calls: int = 1,
+        estimated: bool = False,
+    ) -> Usage:
+        """The usage of one call with these counts, in dollars and FLOPs too."""
+        cached = min(cached, prompt)
+        cheap = self.prompt if self.cached is None else self.cached
+        usd = (self.prompt * (prompt - cached) + cheap * cached + self.completion * completion) / 1e6
+        flops = self.flops_per_token * (prompt - cached + completion)
+        return Usage(
+            calls, prompt, completion, cached, reasoning, 0.0, usd, flops, 0, estimated
+        )  # fmt: skip
+
+
+class Reservation:
+    """One call's claim on a meter: exactly one of ``settle`` and ``release`` ends it."""
+
+    def __init__(self, meter: Meter, cost: Usage) -> None:
+        self.meter, self.cost, self.open = meter, cost, True
+        self.attempts = 0
+        #: what a model knows to have been spent so far, for a call that is cancelled half-way
+        self.partial: Usage | None = None
+
+    def another_attempt(self) -> None:
+        """Count one more request of the same call; raises ``BudgetExhausted`` if none is left."""
+        self.meter.charge_checked(Usage(calls=1))
+        self.attempts += 1
+
+    def settle(self, actual: Usage) -> str | None:
+        """Replace the claim by the truth; names the limit that the truth overdraws, if any."""
+        self._close()
+        over = None
+        for meter in self.meter.chain():
+            meter.spent = meter.spent + actual
+            for limit, bound in meter.budget.limits().items():
+                if limit != "seconds" and meter.spent.amount(limit) > bound * (1 + 1e-9):
+                    meter.overdrawn = over = limit
+        return over
+
+    def release(self) -> None:
+        """Give the claim back: the call was not made, or cost nothing."""
+        self._close()
+
+    def _close(self) -> None:
+        if not self.open:
+            raise RuntimeError("a reservation is closed once")
+        self.open = False
+        for meter in self.meter.chain():
+            meter.outstanding -= 1
+            back = meter.reserved
+            values = {
+                f.name: getattr(back, f.name) - getattr(self.cost, f.name)
+                for f in fields(Usage)
+                if f.name != "estimated"
+            }
+            meter.reserved = Usage(**values) if meter.outstanding else Usage()
+
+
+class Meter:
+    """Holds a run below its budget.  A child's claims count against every meter above it too."""
+
+    def __init__(
+        self,
+        budget: Budget,
+        parent: Meter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.budget, self.parent, self.clock = budget, parent, clock
+        self.spent, self.reserved, self.outstanding = Usage(), Usage(), 0
+        self.overdrawn: str | None = None
+        self.started = clock()
+
+    def chain(self) -> list[Meter]:
+        """This meter and those above it."""
+        meters: list[Meter] = []
+        meter: Meter | None = self
+        while meter is not None:
+            meters.append(meter)
+            meter = meter.parent
+        return meters
+
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.clock() - self.started
+
+    def deadline(self) -> float:
+        """Seconds left until the nearest deadline; infinite without one."""
+        left = [
+            meter.budget.seconds - meter.elapsed()
+            for meter in self.chain()
+            if meter.budget.seconds is not None
+        ]
+        return min(left, default=math.inf)
+
+    def left(self, limit: str) -> float:
+        """What may still be reserved of a limit, here and above; infinite without one."""
+        if limit == "seconds":
+            return self.deadline()
+        best = math.inf
+        for meter in self.chain():
+            bound = meter.budget.limits().get(limit)
+            if bound is not None:
+                used = meter.spent.amount(limit) + meter.reserved.amount(limit)
+                best = min(best, bound - used)
+        return best
+
+    def binding(self, cost: Usage) -> str | None:
+        """The limit that this cost would break, or ``None`` when it fits."""
+        for meter in self.chain():
+            if meter.overdrawn:
+                return meter.overdrawn
+        if self.deadline() <= 0:
+            return "seconds"
+        for limit in ("calls", "tokens", "total_tokens", "usd", "flops"):
+            if cost.amount(limit) > self.left(limit) * (1 + 1e-12):
+                return limit
+        return None
+
+    def reserve(self, cost: Usage) -> Reservation:
+        """Claim the worst case of a call; raises ``BudgetExhausted`` when it does not fit."""
+        limit = self.binding(cost)
+        if limit is not None:
+            raise BudgetExhausted(limit)
+        for meter in self.chain():
+            meter.reserved = meter.reserved + replace(cost, estimated=False)
+            meter.outstanding += 1
+        return Reservation(self, cost)
+
+    def charge_checked(self, cost: Usage) -> None:
+        """Spend at once what is known, if it fits (one more attempt of a call)."""
+        self.reserve(cost).settle(cost)
+
+    def affordable_tokens(self, price: Price, prompt: int, n: int) -> int:
+        """The largest ``max_tokens`` for which a call of ``n`` samples still fits (0 if none)."""
+        best = math.inf
+        best = min(best, self.left("tokens") / n, (self.left("total_tokens") - prompt) / n)
+        if price.completion > 0:
+            best = min(best, (self.left("usd") - price.prompt * prompt / 1e6) * 1e6 / price.completion / n)
+        if price.flops_per_token > 0:
+            best = min(best, (self.left("flops") / price.flops_per_token - prompt) / n)
+        if self.left("calls") < 1:
+            return 0
+        return int(min(max(best + 1e-9, 0), 1 << 40))
+
+    def usage(self) -> Usage:
+        """What was spent so far, with the wall time."""
+        return replace(self.spent, seconds=self.elapsed())

@@ -1,0 +1,219 @@
+"""One registry for everything a spec may name: strategies, verifiers, models, stopping rules.
+
+A part is a frozen dataclass; its fields are the parameters of its spec.  ``build`` turns a spec
+into the object, checking names, types and ranges with a caret at the place; ``spec_of`` turns it
+back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from outthink.core.errors import BadInput, SpecError, nearest
+from outthink.core.grammar import Call, dump, parse
+
+T = TypeVar("T", bound=type)
+
+KINDS = ("strategy", "verifier", "model", "stop", "utility")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A registered name."""
+
+    kind: str
+    name: str
+    make: type
+    sources: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.make) or "").split("\n")[0]
+
+
+_ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+_LOADERS: list[Callable[[], None]] = []
+_LOADED: list[Callable[[], None]] = []
+
+
+def register(
+    kind: str, name: str, *, sources: tuple[str, ...] = (), needs: tuple[str, ...] = ()
+) -> Callable[[T], T]:
+    """Class decorator: make a frozen dataclass known under ``name``."""
+
+    def decorate(cls: T) -> T:
+        present = _ENTRIES[kind].get(name)
+        if present is not None and present.make.__qualname__ != cls.__qualname__:
+            raise BadInput(f"the {kind} {name!r} is registered already, by {present.make.__qualname__}")
+        _ENTRIES[kind][name] = Entry(kind, name, cls, sources, frozenset(needs))
+        cls.registered = (kind, name)  # type: ignore[attr-defined]
+        return cls
+
+    return decorate
+
+
+def strategy(name: str, *, sources: tuple[str, ...] = (), needs: tuple[str, ...] = ()) -> Callable[[T], T]:
+    """Register a strategy; see ``CONTRIBUTING.md`` for a worked example."""
+    return register("strategy", name, sources=sources, needs=needs)
+
+
+def on_first_use(loader: Callable[[], None]) -> None:
+    """Have ``loader`` run before the first lookup (keeps ``import outthink`` light)."""
+    _LOADERS.append(loader)
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """All registered entries of a kind, by name."""
+    while _LOADERS:
+        loader = _LOADERS.pop(0)
+        loader()
+        _LOADED.append(loader)
+    return _ENTRIES[kind]
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    origin = typing.get_origin(hint)
+    return typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
+
+
+def _convert(value: Any, hint: Any, kind: str | None, where: str, source: str, at: int) -> Any:
+    """Check and convert one parameter; ``kind`` says that nested calls name parts of that kind."""
+    options = _options(hint)
+    if kind is not None and isinstance(value, (Call, str)):
+        if isinstance(value, str):
+            return _build(parse(value), kind, value)
+        return _build(value, kind, source)
+    if kind is not None and isinstance(value, list):
+        return tuple(_convert(v, Any, kind, where, source, at) for v in value)
+    if isinstance(value, Call):
+        if value.bare:
+            value = value.name
+        else:
+            raise SpecError(f"{where} takes a plain value, not a call", source, value.at)
+    for option in options:
+        origin = typing.get_origin(option)
+        if option is Any:
+            return value
+        if origin is typing.Literal and value in typing.get_args(option):
+            return value
+        if option is type(None) and value is None:
+            return value
+        if option is bool and isinstance(value, bool):
+            return value
+        if option is int and isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if option is str and isinstance(value, str):
+            return value
+        if origin is tuple and isinstance(value, (list, tuple)):
+            inner = typing.get_args(option)[0]
+            return tuple(_convert(v, inner, None, where, source, at) for v in value)
+    allowed: list[str] = []
+    for option in options:
+        if typing.get_origin(option) is typing.Literal:
+            allowed += [str(a) for a in typing.get_args(option)]
+        else:
+            allowed.append("none" if option is type(None) else getattr(option, "__name__", str(option)))
+    hint_text = nearest(str(value), allowed) if isinstance(value, str) and len(allowed) > 1 else ""
+    raise SpecError(
+        f"{where}={str(value)[:60]!r} must be one of {', '.join(allowed)}{hint_text.split(' known')[0]}"
+        if len(allowed) > 1
+        else f"{where}={str(value)[:60]!r} must be {allowed[0]}",
+        source,
+        at,
+    )
+
+
+def _build(tree: Any, kind: str, source: str) -> Any:
+    if isinstance(tree, str):
+        tree = Call(tree, bare=True)
+    if not isinstance(tree, Call):
+        raise SpecError(f"a {kind} is named, such as {next(iter(entries(kind)), 'name')}", source)
+    known = entries(kind)
+    if tree.name not in known:
+        raise SpecError(f"unknown {kind} {tree.name[:60]!r}{nearest(tree.name, known)}", source, tree.at)
+    cls = known[tree.name].make
+    fields = [f for f in dataclasses.fields(cls) if f.init]
+    hints = typing.get_type_hints(cls)
+    if len(tree.args) > len(fields):
+        raise SpecError(f"{tree.name} takes at most {len(fields)} values", source, tree.at)
+    given = [(f.name, v) for f, v in zip(fields, tree.args, strict=False)]
+    for name, value in tree.kwargs:
+        if any(name == n for n, _ in given):
+            raise SpecError(f"{tree.name} has {name!r} twice", source, tree.at)
+        given.append((name, value))
+    by_name = {f.name: f for f in fields}
+    values: dict[str, Any] = {}
+    for name, value in given:
+        if name not in by_name:
+            raise SpecError(f"{tree.name} has no parameter {name!r}{nearest(name, by_name)}", source, tree.at)
+        part = by_name[name].metadata.get("kind")
+        values[name] = _convert(value, hints[name], part, name, source, tree.at)
+    try:
+        return cls(**values)
+    except TypeError as error:
+        missing = [
+            f.name
+            for f in fields
+            if f.name not in values
+            and f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+        ]
+        if not missing:
+            raise
+        raise SpecError(f"{tree.name} needs {', '.join(missing)}", source, tree.at) from error
+    except SpecError:
+        raise
+    except BadInput as error:
+        raise SpecError(str(error), source, tree.at) from None
+
+
+def build(spec: Any, kind: str) -> Any:
+    """The object that a spec names; an object of the right kind passes through.
+
+    Raises ``SpecError`` with a caret, before anything is spent.
+    """
+    if isinstance(spec, str):
+        return _build(parse(spec), kind, spec)
+    if isinstance(spec, Call):
+        return _build(spec, kind, dump(spec))
+    return spec
+
+
+def _tree(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and hasattr(value, "registered"):
+        kwargs = []
+        for field in dataclasses.fields(value):
+            if not field.init:
+                continue
+            current = getattr(value, field.name)
+            default = field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            if current != default:
+                kwargs.append((field.name, _tree(current)))
+        name = value.registered[1]
+        return Call(name, (), tuple(kwargs), bare=not kwargs)
+    if isinstance(value, (list, tuple)):
+        return [_tree(item) for item in value]
+    return value
+
+
+def spec_of(part: Any) -> str:
+    """The shortest spec that builds an equal object."""
+    return dump(_tree(part))
+
+
+def part(kind: str, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field that holds a part of a kind (``verifier: Any = part("verifier")``)."""
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata={"kind": kind})
+    return dataclasses.field(default=default, metadata={"kind": kind})

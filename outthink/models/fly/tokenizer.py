@@ -1,0 +1,92 @@
+"""The tokenizer of ``fly``: byte-level BPE over words, single digits and single signs.
+
+It reads the same ``tokenizer.json`` that transformers loads, in a hundred lines of standard
+library: text is cut into words (with a leading space), digits and single characters, each piece is
+written as bytes, and learned merges join them.  Digits never merge, so arithmetic sees every digit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+#: How text is cut before merging.  The same expression is in ``tokenizer.json``.
+PIECES = r" ?[A-Za-z]+|[0-9]| ?[^A-Za-z0-9 \n]|\n| "
+
+SPECIALS = (
+    "<pad>", "<bos>", "<eos>", "<think>", "</think>", "<try>", "<judge>", "<yes>", "<no>",
+)  # fmt: skip
+
+
+def byte_alphabet() -> dict[int, str]:
+    """The printable character that stands for each byte (the GPT-2 table)."""
+    keep = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    table = {b: chr(b) for b in keep}
+    extra = 0
+    for b in range(256):
+        if b not in table:
+            table[b] = chr(256 + extra)
+            extra += 1
+    return table
+
+
+class Tokenizer:
+    """Text to token ids and back; exact inverse on any text without special tokens."""
+
+    def __init__(self, vocab: dict[str, int], merges: Iterable[tuple[str, str]]) -> None:
+        self.vocab = vocab
+        self.tokens = {i: t for t, i in vocab.items()}
+        self.ranks = {pair: rank for rank, pair in enumerate(merges)}
+        self.size = max(self.tokens) + 1
+        self.pad, self.bos, self.eos = (vocab[s] for s in SPECIALS[:3])
+        self._bytes = byte_alphabet()
+        self._chars = {c: b for b, c in self._bytes.items()}
+        self._pieces = re.compile(PIECES)
+        self._cache: dict[str, list[int]] = {}
+        special = {vocab[s] for s in SPECIALS if s in vocab}
+        #: the bytes of each id (empty for special tokens)
+        self.id_bytes = [
+            b""
+            if i in special or i not in self.tokens
+            else bytes(self._chars[c] for c in self.tokens[i])
+            for i in range(self.size)
+        ]
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Read a ``tokenizer.json``."""
+        model = json.loads(path.read_text(encoding="utf-8"))
+        bpe = model["model"]
+        merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in bpe["merges"]]
+        vocab = dict(bpe["vocab"])
+        vocab.update({t["content"]: t["id"] for t in model.get("added_tokens", [])})
+        return cls(vocab, merges)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of ``text``; no special token is added or read from it."""
+        ids: list[int] = []
+        for piece in self._pieces.findall(text):
+            found = self._cache.get(piece)
+            if found is None:
+                found = self._merge(piece)
+                if len(self._cache) < 20_000:
+                    self._cache[piece] = found
+            ids.extend(found)
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids``; special tokens are left out, broken UTF-8 is replaced."""
+        return b"".join(self.id_bytes[i] for i in ids).decode("utf-8", errors="replace")
+
+    def _merge(self, piece: str) -> list[int]:
+        parts = [self._bytes[b] for b in piece.encode("utf-8", errors="replace")]
+        while len(parts) > 1:
+            pairs = [self.ranks.get(pair, 1 << 30) for pair in zip(parts, parts[1:], strict=False)]
+            best = min(pairs)
+            if best == 1 << 30:
+                break
+            at = pairs.index(best)
+            parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        return [self.vocab[p] for p in parts]

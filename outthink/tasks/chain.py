@@ -1,0 +1,191 @@
+"""The ``chain`` family: word problems whose answer needs k dependent steps.
+
+Each sentence but the first gives one quantity in terms of an earlier one, so the k-th value needs
+all steps before it.  The reference solution writes one step a line and ends with ``answer: N``.
+Two dials set the difficulty: ``steps`` (1-12) and ``digits`` (1-4), the length of the largest value.
+
+A problem is a pure function of ``(steps, digits, seed)``.  Its split is decided by a hash of its
+text, never by its seed, so no problem of the test split can be met in training by another road.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_STEPS = 12
+MAX_DIGITS = 4
+
+NAMES = (
+    "Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivan", "Jade", "Kai", "Lena",
+    "Milo", "Nora", "Otto", "Pia", "Quin", "Rosa", "Sam", "Tara", "Uma", "Vera", "Will", "Zoe",
+)  # fmt: skip
+THINGS = (
+    "coins", "books", "pens", "cards", "apples", "shells", "stamps", "beads", "nuts", "keys",
+)  # fmt: skip
+
+#: The dials of each level: a range of steps and a number of digits.  Chosen on the dev split.
+LEVELS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
+    "easy": ((2, 4), (1, 2)),
+    "medium": ((6, 9), (2, 3)),
+    "hard": ((10, 12), (3, 4)),
+}
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One dependent step: ``left op right = value``."""
+
+    left: int
+    op: str
+    right: int
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.op} {self.right} = {self.value}"
+
+
+@dataclass(frozen=True)
+class ChainProblem:
+    """A word problem, its true steps and its answer."""
+
+    question: str
+    steps: tuple[Step, ...]
+    answer: int
+    digits: int
+    seed: int
+
+    @property
+    def solution(self) -> str:
+        """The reference solution: one step a line, then ``answer: N``."""
+        return "".join(f"{step}\n" for step in self.steps) + f"answer: {self.answer}\n"
+
+    @property
+    def split(self) -> str:
+        """``"train"``, ``"dev"`` or ``"test"``: decided by a hash of the question alone."""
+        return split_of(self.question)
+
+
+def split_of(question: str) -> str:
+    """The split a question belongs to: 8 in 10 train, 1 in 10 dev, 1 in 10 test."""
+    bucket = int.from_bytes(hashlib.sha256(question.encode()).digest()[:8], "big") % 10
+    return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
+
+
+def _sentence(name: str, prev: str, op: str, n: int) -> str:
+    return {
+        "+": f"{name} has {n} more than {prev}.",
+        "-": f"{name} has {n} fewer than {prev}.",
+        "*": f"{name} has {n} times as many as {prev}.",
+        "/": f"{name} has 1/{n} as many as {prev}.",
+    }[op]
+
+
+def _step(rng: random.Random, value: int, cap: int) -> Step:
+    """A random step from ``value`` that stays in ``1..cap``."""
+    while True:
+        op = rng.choice("++--**/")
+        if op == "+" and value < cap:
+            n = rng.randint(1, cap - value)
+            return Step(value, op, n, value + n)
+        if op == "-" and value > 1:
+            n = rng.randint(1, value - 1)
+            return Step(value, op, n, value - n)
+        if op == "*" and value * 2 <= cap:
+            n = rng.randint(2, min(9, cap // value))
+            return Step(value, op, n, value * n)
+        if op == "/":
+            divisors = [d for d in range(2, 10) if value % d == 0]
+            if divisors:
+                n = rng.choice(divisors)
+                return Step(value, op, n, value // n)
+
+
+def make(steps: int, digits: int = 2, seed: int = 0) -> ChainProblem:
+    """The problem of these dials and seed.
+
+    Raises ``ValueError`` when a dial is out of range.
+    """
+    if not 1 <= steps <= MAX_STEPS:
+        raise ValueError(f"steps={steps}: a chain has 1 to {MAX_STEPS} steps")
+    if not 1 <= digits <= MAX_DIGITS:
+        raise ValueError(f"digits={digits}: numbers have 1 to {MAX_DIGITS} digits")
+    rng = random.Random(f"chain/{steps}/{digits}/{seed}")
+    cap = 10**digits - 1
+    names = rng.sample(NAMES, steps + 1)
+    thing = rng.choice(THINGS)
+    value = rng.randint(1, cap)
+    lines = [f"{names[0]} has {value} {thing}."]
+    done: list[Step] = []
+    for i in range(steps):
+        step = _step(rng, value, cap)
+        lines.append(_sentence(names[i + 1], names[i], step.op, step.right))
+        done.append(step)
+        value = step.value
+    lines.append(f"How many {thing} has {names[steps]}?")
+    return ChainProblem(" ".join(lines), tuple(done), value, digits, seed)
+
+
+def level_problems(level: str, split: str, seed: int = 0) -> Iterator[ChainProblem]:
+    """An endless stream of the problems of a level and split, fixed by ``seed``."""
+    if level not in LEVELS:
+        raise ValueError(f"level={level!r}: the levels are {', '.join(LEVELS)}")
+    (k_low, k_high), (d_low, d_high) = LEVELS[level]
+    return stream(split, seed, steps=(k_low, k_high), digits=(d_low, d_high))
+
+
+def stream(
+    split: str,
+    seed: int = 0,
+    steps: tuple[int, int] = (1, MAX_STEPS),
+    digits: tuple[int, int] = (1, MAX_DIGITS),
+) -> Iterator[ChainProblem]:
+    """An endless stream of problems of one split with the dials drawn from these ranges."""
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
+    rng = random.Random(f"stream/{split}/{seed}/{steps}/{digits}")
+    while True:
+        problem = make(rng.randint(*steps), rng.randint(*digits), rng.getrandbits(48))
+        if problem.split == split:
+            yield problem
+
+
+_LINE = re.compile(r"^(\d+) ([-+*/]) (\d+) = (\d+)$")
+
+
+def step_labels(problem: ChainProblem, text: str) -> list[bool]:
+    """For each finished line of ``text``: is the solution still right after it?
+
+    A line is right when it is literally the next true step, or the true answer line after the last
+    step; once a line is wrong, every later line counts as wrong, since it builds on a wrong value.
+    Addition and multiplication may name their operands in either order.
+    """
+    labels: list[bool] = []
+    right = True
+    lines = text.split("\n")
+    for i, line in enumerate(lines[:-1] if text.endswith("\n") else lines):
+        if i < len(problem.steps):
+            found = _LINE.match(line.strip())
+            true = problem.steps[i]
+            ok = False
+            if found:
+                left, op, n, value = int(found[1]), found[2], int(found[3]), int(found[4])
+                same = (left, n) == (true.left, true.right)
+                swapped = op in "+*" and (n, left) == (true.left, true.right)
+                ok = op == true.op and (same or swapped) and value == true.value
+        else:
+            ok = i == len(problem.steps) and line.strip() == f"answer: {problem.answer}"
+        right = right and ok
+        labels.append(right)
+    return labels
+
+
+def check(problem: ChainProblem, text: str) -> bool:
+    """Does the text end in the right ``answer:`` line?  (The outcome only, not the way.)"""
+    found = re.findall(r"^answer: (\d+)\s*$", text, flags=re.MULTILINE)
+    return bool(found) and int(found[-1]) == problem.answer

@@ -1,0 +1,271 @@
+"""Train ``fly`` and its process reward model from nothing (extra ``[train]``).
+
+The language model is a small Llama, trained on the reference solutions of ``outthink.tasks`` with
+the loss on the solution only.  The process reward model starts from its weights and learns, at the
+end of every line that the language model *sampled*, whether the solution is still right there: the
+label is exact, since the family knows every true step.
+
+Everything is a function of the recipe: batch ``b`` is drawn from ``(seed, b)``, the learning rate
+depends on the step, and the number of steps follows from the token budget.  A killed run goes on
+from its last checkpoint and ends in the same weights (same torch, same number of threads).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from outthink.models.fly.tokenizer import PIECES, SPECIALS
+from outthink.tasks import chain
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights."""
+
+    seed: int = 0
+    tokens: int = 16_000_000
+    hidden: int = 160
+    layers: int = 6
+    heads: int = 5
+    ffn: int = 432
+    vocab: int = 512
+    batch_tokens: int = 6144
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
+    warmup: int = 100
+    threads: int = 2
+    bf16: bool = True
+    digit_weights: tuple[int, ...] = (2, 4, 3, 1)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise RuntimeError("training needs torch: pip install 'outthink[train]'") from error
+    return torch
+
+
+def train_tokenizer(recipe: Recipe, out: Path) -> Path:
+    """Learn the byte-level BPE on training problems and write ``tokenizer.json``."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocab,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    problems = chain.stream("train", recipe.seed)
+    texts = [p.question + "\n" + p.solution for _, p in zip(range(3000), problems, strict=False)]
+    tokenizer.train_from_iterator(texts, trainer)
+    path = out / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+def draw(rng: random.Random, recipe: Recipe) -> chain.ChainProblem:
+    """A training problem with the recipe's mixture of dials; never one of another split."""
+    while True:
+        digits = rng.choices(range(1, chain.MAX_DIGITS + 1), recipe.digit_weights)[0]
+        problem = chain.make(rng.randint(1, chain.MAX_STEPS), digits, rng.getrandbits(48))
+        if problem.split == "train":
+            return problem
+
+
+def batches(recipe: Recipe, tokenizer: Any, start: int) -> Iterator[tuple[int, Any, Any]]:
+    """``(batch index, ids (rows, length), labels (rows, length))`` from batch ``start`` on.
+
+    Problems come in groups of 8 batches, sorted by length inside the group so that little is
+    padded; labels are -100 on the question and on padding.
+    """
+    group_size, number = 8, start
+    while True:
+        group, first = divmod(number, group_size)
+        rng = random.Random(f"fly/{recipe.seed}/{group}")
+        rows: list[tuple[list[int], int]] = []
+        total = 0
+        while total < group_size * recipe.batch_tokens:
+            chunk = [draw(rng, recipe) for _ in range(64)]
+            questions = tokenizer.encode_batch([p.question + "\n" for p in chunk])
+            solutions = tokenizer.encode_batch([p.solution for p in chunk])
+            for q, s in zip(questions, solutions, strict=True):
+                rows.append(([1, *q.ids, *s.ids, 2], len(q.ids) + 1))
+                total += len(rows[-1][0])
+        rows.sort(key=lambda row: len(row[0]))
+        cuts = np.array_split(np.cumsum([len(r[0]) for r in rows]), 1)[0]
+        edges = [int(np.searchsorted(cuts, cuts[-1] * i / group_size)) for i in range(9)]
+        edges[-1] = len(rows)
+        order = list(range(group_size))
+        rng.shuffle(order)
+        for i in range(first, group_size):
+            part = rows[edges[order[i]] : edges[order[i] + 1]]
+            width = max(len(ids) for ids, _ in part)
+            x = np.zeros((len(part), width), dtype=np.int64)
+            y = np.full((len(part), width), -100, dtype=np.int64)
+            for r, (ids, prompt) in enumerate(part):
+                x[r, : len(ids)] = ids
+                y[r, prompt : len(ids)] = ids[prompt:]
+            yield number, x, y
+            number += 1
+
+
+def build(recipe: Recipe) -> Any:
+    """The untrained Llama of this recipe (transformers' own layout)."""
+    torch = _torch()
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(recipe.seed)
+    config = LlamaConfig(
+        vocab_size=recipe.vocab,
+        hidden_size=recipe.hidden,
+        intermediate_size=recipe.ffn,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=1024,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        initializer_range=0.04,
+    )
+    return LlamaForCausalLM(config)
+
+
+def _rate(step: int, steps: int, recipe: Recipe) -> float:
+    """Linear warm-up, then linear decay to zero."""
+    if step < recipe.warmup:
+        return recipe.learning_rate * (step + 1) / recipe.warmup
+    return recipe.learning_rate * max(0.0, (steps - step) / max(1, steps - recipe.warmup))
+
+
+def _optimizer(model: Any, recipe: Recipe) -> Any:
+    torch = _torch()
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+
+
+def train_language_model(
+    recipe: Recipe, out: Path, seconds: float | None = None, progress: Progress = print
+) -> dict[str, Any]:
+    """Train the language model into ``out``; returns a summary.
+
+    Goes on from ``out/checkpoint.pt`` if there is one of the same recipe.  ``seconds`` bounds this
+    call only: a later call goes on where it stopped.
+    """
+    torch = _torch()
+    import tokenizers
+
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(recipe.threads)
+    if not (out / "tokenizer.json").exists():
+        train_tokenizer(recipe, out)
+    tokenizer = tokenizers.Tokenizer.from_file(str(out / "tokenizer.json"))
+    model = build(recipe)
+    optimizer = _optimizer(model, recipe)
+    steps = recipe.tokens // recipe.batch_tokens
+    step, seen = 0, 0
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        if state["recipe"] != json.dumps(asdict(recipe)):
+            raise ValueError(f"{checkpoint} has another recipe: choose another folder or remove it")
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seen = state["step"], state["tokens"]
+        progress(f"resumed at step {step} of {steps}")
+    curve = out / "curve.csv"
+    if step == 0:
+        curve.write_text("step,tokens,loss,learning_rate,seconds\n")
+    started = saved = time.monotonic()
+
+    def save() -> None:
+        state = {
+            "recipe": json.dumps(asdict(recipe)),
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "tokens": seen,
+        }
+        torch.save(state, checkpoint.with_suffix(".new"))
+        checkpoint.with_suffix(".new").replace(checkpoint)
+
+    model.train()
+    losses: list[float] = []
+    for _, x, y in batches(recipe, tokenizer, step):
+        if step >= steps or (seconds is not None and time.monotonic() - started > seconds):
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(step, steps, recipe)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
+            logits = model(input_ids=torch.from_numpy(x)).logits.float()
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].reshape(-1, recipe.vocab), torch.from_numpy(y[:, 1:]).reshape(-1)
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step, seen = step + 1, seen + int((x != 0).sum())
+        losses.append(float(loss.detach()))
+        if step % 25 == 0 or step == steps:
+            mean, elapsed = sum(losses) / len(losses), time.monotonic() - started
+            losses = []
+            with curve.open("a", newline="") as file:
+                rate = f"{_rate(step - 1, steps, recipe):.2e}"
+                csv.writer(file).writerow([step, seen, f"{mean:.4f}", rate, round(elapsed)])
+            progress(f"step {step}/{steps}  {seen:,} tokens  loss {mean:.4f}  {elapsed:.0f} s")
+        if time.monotonic() - saved > 120:
+            save()
+            saved = time.monotonic()
+    save()
+    finished = step >= steps
+    if finished:
+        export(model, recipe, out, {"kind": "language model", "tokens_seen": seen, "steps": step})
+    return {"step": step, "steps": steps, "tokens": seen, "finished": finished}
+
+
+def export(model: Any, recipe: Recipe, out: Path, extra: dict[str, Any]) -> None:
+    """Write bf16 safetensors with the recipe in the metadata, and ``config.json``."""
+    torch = _torch()
+    from safetensors.torch import save_file
+
+    weights = {
+        name: tensor.detach().to(torch.bfloat16).contiguous().clone()
+        for name, tensor in model.state_dict().items()
+        if name != "lm_head.weight"
+    }
+    metadata = {"format": "pt", "recipe": json.dumps(asdict(recipe)), "torch": torch.__version__}
+    metadata.update({k: str(v) for k, v in extra.items()})
+    save_file(weights, str(out / "model.safetensors"), metadata=metadata)
+    config = model.config.to_dict()
+    config["architectures"] = ["LlamaForCausalLM"]
+    config.pop("_name_or_path", None)
+    (out / "config.json").write_text(json.dumps(config, indent=1, default=str) + "\n")
