@@ -252,7 +252,7 @@ def train_language_model(
     return {"step": step, "steps": steps, "tokens": seen, "finished": finished}
 
 
-def export(model: Any, recipe: Recipe, out: Path, extra: dict[str, Any]) -> None:
+def export(model: Any, recipe: Recipe | PrmRecipe, out: Path, extra: dict[str, Any]) -> None:
     """Write bf16 safetensors with the recipe in the metadata, and ``config.json``."""
     torch = _torch()
     from safetensors.torch import save_file
@@ -266,6 +266,193 @@ def export(model: Any, recipe: Recipe, out: Path, extra: dict[str, Any]) -> None
     metadata.update({k: str(v) for k, v in extra.items()})
     save_file(weights, str(out / "model.safetensors"), metadata=metadata)
     config = model.config.to_dict()
-    config["architectures"] = ["LlamaForCausalLM"]
+    config["architectures"] = [type(model).__name__]
     config.pop("_name_or_path", None)
     (out / "config.json").write_text(json.dumps(config, indent=1, default=str) + "\n")
+
+
+@dataclass(frozen=True)
+class PrmRecipe:
+    """Everything that decides the process reward model's weights, given the language model's."""
+
+    seed: int = 0
+    problems: int = 7_000
+    samples: int = 4
+    temperature: float = 1.0
+    epochs: int = 2
+    batch_tokens: int = 6144
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: int = 40
+    threads: int = 2
+    bf16: bool = True
+    digit_weights: tuple[int, ...] = (1, 5, 4, 0)
+
+
+def sample_solutions(
+    recipe: PrmRecipe, weights: Path, out: Path, seconds: float | None, progress: Progress
+) -> bool:
+    """Let the language model of ``weights`` write solutions to training problems.
+
+    Appends to ``out/samples.jsonl`` (dials, seed, text, step labels) chunk by chunk, and goes on
+    where the file ends; true when all are there.
+    """
+    torch = _torch()
+    import tokenizers
+    from transformers import LlamaForCausalLM
+
+    path, chunk = out / "samples.jsonl", 96
+    tokenizer = tokenizers.Tokenizer.from_file(str(weights / "tokenizer.json"))
+    model = LlamaForCausalLM.from_pretrained(str(weights)).float().eval()
+    have = len(path.read_text().splitlines()) if path.exists() else 0
+    first = have // (chunk * recipe.samples)
+    if path.exists():
+        kept = path.read_text().splitlines(keepends=True)[: first * chunk * recipe.samples]
+        path.write_text("".join(kept))
+    chunks = -(-recipe.problems // chunk)
+    started = time.monotonic()
+    for number in range(first, chunks):
+        if seconds is not None and time.monotonic() - started > seconds:
+            return False
+        rng = random.Random(f"prm/{recipe.seed}/{number}")
+        torch.manual_seed(rng.getrandbits(48))
+        dials = Recipe(seed=recipe.seed, digit_weights=recipe.digit_weights)
+        problems = [draw(rng, dials) for _ in range(chunk)]
+        problems.sort(key=lambda p: len(p.question))
+        lines: list[str] = []
+        for at in range(0, chunk, 32):
+            part = [p for p in problems[at : at + 32] for _ in range(recipe.samples)]
+            rows = [[1, *tokenizer.encode(p.question + "\n").ids] for p in part]
+            width = max(map(len, rows))
+            ids = torch.tensor([[0] * (width - len(r)) + r for r in rows])
+            with torch.inference_mode():
+                done = model.generate(
+                    ids,
+                    attention_mask=(ids != 0).long(),
+                    do_sample=True,
+                    temperature=recipe.temperature,
+                    top_k=0,
+                    max_new_tokens=230,
+                    eos_token_id=2,
+                    pad_token_id=0,
+                )
+            for p, row in zip(part, done[:, width:].tolist(), strict=True):
+                text = tokenizer.decode([i for i in row if i > 2], skip_special_tokens=True)
+                labels = chain.step_labels(p, text)
+                dial = [len(p.steps), p.digits, p.seed]
+                lines.append(json.dumps({"dials": dial, "text": text, "labels": labels}) + "\n")
+        with path.open("a") as file:
+            file.write("".join(lines))
+        if number % 5 == 4 or number + 1 == chunks:
+            elapsed = time.monotonic() - started
+            progress(f"samples {(number + 1) * chunk * recipe.samples:,}  {elapsed:.0f} s")
+    return True
+
+
+def train_reward_model(
+    recipe: PrmRecipe,
+    weights: Path,
+    out: Path,
+    seconds: float | None = None,
+    progress: Progress = print,
+) -> dict[str, Any]:
+    """Train the process reward model that starts from the language model of ``weights``.
+
+    At the newline that ends each sampled line it learns the probability that the solution is still
+    right there; the label is exact (``chain.step_labels``).  Writes ``model.safetensors`` (layout of
+    ``LlamaForTokenClassification`` with one label), ``config.json`` and ``curve.csv``.
+    """
+    torch = _torch()
+    import tokenizers
+    from transformers import AutoConfig, LlamaForCausalLM, LlamaForTokenClassification
+
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(recipe.threads)
+    started = time.monotonic()
+    if not sample_solutions(recipe, weights, out, seconds, progress):
+        return {"finished": False}
+    tokenizer = tokenizers.Tokenizer.from_file(str(weights / "tokenizer.json"))
+    newline = tokenizer.encode("\n").ids[0]
+    rows: list[tuple[list[int], list[float]]] = []
+    for line in (out / "samples.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        question = chain.make(*record["dials"]).question
+        q, s = tokenizer.encode(question + "\n").ids, tokenizer.encode(record["text"]).ids
+        marks, labels = [-100.0] * (len(q) + 1), iter(record["labels"])
+        marks += [float(next(labels)) if i == newline else -100.0 for i in s]
+        rows.append(([1, *q, *s], marks))
+    torch.manual_seed(recipe.seed)
+    config = AutoConfig.from_pretrained(str(weights), num_labels=1)
+    model = LlamaForTokenClassification(config).float()
+    language = LlamaForCausalLM.from_pretrained(str(weights)).float()
+    model.model.load_state_dict(language.model.state_dict())
+    optimizer = _optimizer(model, Recipe(weight_decay=recipe.weight_decay))
+    plan: list[list[int]] = []
+    for epoch in range(recipe.epochs):
+        rng = random.Random(f"prm/{recipe.seed}/order/{epoch}")
+        order = sorted(range(len(rows)), key=lambda i: (len(rows[i][0]) // 8, rng.random()))
+        batch: list[int] = []
+        found: list[list[int]] = []
+        for i in order:
+            if (len(batch) + 1) * len(rows[i][0]) > recipe.batch_tokens:
+                found.append(batch)
+                batch = []
+            batch.append(i)
+        found.append(batch)
+        rng.shuffle(found)
+        plan += [b for b in found if b]
+    schedule = Recipe(learning_rate=recipe.learning_rate, warmup=recipe.warmup)
+    step, checkpoint, curve = 0, out / "checkpoint.pt", out / "curve.csv"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        if state["recipe"] != json.dumps(asdict(recipe)):
+            raise ValueError(f"{checkpoint} has another recipe: choose another folder or remove it")
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+        progress(f"resumed at step {step} of {len(plan)}")
+    else:
+        curve.write_text("step,loss,learning_rate,seconds\n")
+    model.train()
+    losses: list[float] = []
+    saved = time.monotonic()
+    while step < len(plan):
+        if seconds is not None and time.monotonic() - started > seconds:
+            break
+        batch = plan[step]
+        width = max(len(rows[i][0]) for i in batch)
+        x = torch.tensor([rows[i][0] + [0] * (width - len(rows[i][0])) for i in batch])
+        y = torch.tensor([rows[i][1] + [-100.0] * (width - len(rows[i][1])) for i in batch])
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(step, len(plan), schedule)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
+            logits = model(input_ids=x).logits.float()[..., 0]
+        keep = y >= 0
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits[keep], y[keep])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        losses.append(float(loss.detach()))
+        if step % 25 == 0 or step == len(plan):
+            mean, elapsed = sum(losses) / len(losses), time.monotonic() - started
+            losses = []
+            with curve.open("a", newline="") as file:
+                rate = f"{_rate(step - 1, len(plan), schedule):.2e}"
+                csv.writer(file).writerow([step, f"{mean:.4f}", rate, round(elapsed)])
+            progress(f"prm step {step}/{len(plan)}  loss {mean:.4f}  {elapsed:.0f} s")
+        if time.monotonic() - saved > 120 or step == len(plan):
+            state = {
+                "recipe": json.dumps(asdict(recipe)),
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+            }
+            torch.save(state, checkpoint.with_suffix(".new"))
+            checkpoint.with_suffix(".new").replace(checkpoint)
+            saved = time.monotonic()
+    finished = step >= len(plan)
+    if finished:
+        export(model, recipe, out, {"kind": "process reward model", "steps": step})
+    return {"step": step, "steps": len(plan), "finished": finished}
