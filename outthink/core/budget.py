@@ -164,7 +164,9 @@ class Price:
         """The usage of one call with these counts, in dollars and FLOPs too."""
         cached = min(cached, prompt)
         cheap = self.prompt if self.cached is None else self.cached
-        usd = (self.prompt * (prompt - cached) + cheap * cached + self.completion * completion) / 1e6
+        usd = (
+            self.prompt * (prompt - cached) + cheap * cached + self.completion * completion
+        ) / 1e6
         flops = self.flops_per_token * (prompt - cached + completion)
         return Usage(
             calls, prompt, completion, cached, reasoning, 0.0, usd, flops, 0, estimated
@@ -192,13 +194,16 @@ class Reservation:
         for meter in self.meter.chain():
             meter.spent = meter.spent + actual
             for limit, bound in meter.budget.limits().items():
-                if limit != "seconds" and meter.spent.amount(limit) > bound * (1 + 1e-9):
+                used = meter.spent.amount(limit) + meter.reserved.amount(limit)
+                if limit != "seconds" and used > bound * (1 + 1e-9):
                     meter.overdrawn = over = limit
+        self.meter.changed()
         return over
 
     def release(self) -> None:
         """Give the claim back: the call was not made, or cost nothing."""
         self._close()
+        self.meter.changed()
 
     def _close(self) -> None:
         if not self.open:
@@ -228,6 +233,7 @@ class Meter:
         self.spent, self.reserved, self.outstanding = Usage(), Usage(), 0
         self.overdrawn: str | None = None
         self.started = clock()
+        self._watchers: list[Callable[[], None]] = []
 
     def chain(self) -> list[Meter]:
         """This meter and those above it."""
@@ -237,6 +243,22 @@ class Meter:
             meters.append(meter)
             meter = meter.parent
         return meters
+
+    def busy(self) -> bool:
+        """Is a claim open, here or beside, whose settling may give something back?"""
+        return any(meter.outstanding for meter in self.chain())
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Have ``call`` run once, when the next claim on any meter of the chain is closed."""
+        for meter in self.chain():
+            meter._watchers.append(call)
+
+    def changed(self) -> None:
+        """Tell those who wait that a claim was closed."""
+        for meter in self.chain():
+            waiting, meter._watchers = meter._watchers, []
+            for call in waiting:
+                call()
 
     def elapsed(self) -> float:
         """Seconds since the run began."""
@@ -294,7 +316,9 @@ class Meter:
         best = math.inf
         best = min(best, self.left("tokens") / n, (self.left("total_tokens") - prompt) / n)
         if price.completion > 0:
-            best = min(best, (self.left("usd") - price.prompt * prompt / 1e6) * 1e6 / price.completion / n)
+            best = min(
+                best, (self.left("usd") - price.prompt * prompt / 1e6) * 1e6 / price.completion / n
+            )
         if price.flops_per_token > 0:
             best = min(best, (self.left("flops") / price.flops_per_token - prompt) / n)
         if self.left("calls") < 1:

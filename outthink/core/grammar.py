@@ -111,7 +111,9 @@ def parse(source: str) -> Any:
         nonlocal position
         lexeme = lexemes[position]
         if sign is not None and (lexeme.kind != "sign" or lexeme.text != sign):
-            raise SpecError(f"expected {wanted or repr(sign)}, found {lexeme.text[:40]}", source, lexeme.at)
+            raise SpecError(
+                f"expected {wanted or repr(sign)}, found {lexeme.text[:40]}", source, lexeme.at
+            )
         position += 1
         return lexeme
 

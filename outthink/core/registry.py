@@ -51,7 +51,9 @@ def register(
     def decorate(cls: T) -> T:
         present = _ENTRIES[kind].get(name)
         if present is not None and present.make.__qualname__ != cls.__qualname__:
-            raise BadInput(f"the {kind} {name!r} is registered already, by {present.make.__qualname__}")
+            raise BadInput(
+                f"the {kind} {name!r} is registered already, by {present.make.__qualname__}"
+            )
         _ENTRIES[kind][name] = Entry(kind, name, cls, sources, frozenset(needs))
         cls.registered = (kind, name)  # type: ignore[attr-defined]
         return cls
@@ -59,7 +61,9 @@ def register(
     return decorate
 
 
-def strategy(name: str, *, sources: tuple[str, ...] = (), needs: tuple[str, ...] = ()) -> Callable[[T], T]:
+def strategy(
+    name: str, *, sources: tuple[str, ...] = (), needs: tuple[str, ...] = ()
+) -> Callable[[T], T]:
     """Register a strategy; see ``CONTRIBUTING.md`` for a worked example."""
     return register("strategy", name, sources=sources, needs=needs)
 
@@ -121,7 +125,9 @@ def _convert(value: Any, hint: Any, kind: str | None, where: str, source: str, a
         if typing.get_origin(option) is typing.Literal:
             allowed += [str(a) for a in typing.get_args(option)]
         else:
-            allowed.append("none" if option is type(None) else getattr(option, "__name__", str(option)))
+            allowed.append(
+                "none" if option is type(None) else getattr(option, "__name__", str(option))
+            )
     hint_text = nearest(str(value), allowed) if isinstance(value, str) and len(allowed) > 1 else ""
     raise SpecError(
         f"{where}={str(value)[:60]!r} must be one of {', '.join(allowed)}{hint_text.split(' known')[0]}"
@@ -139,7 +145,9 @@ def _build(tree: Any, kind: str, source: str) -> Any:
         raise SpecError(f"a {kind} is named, such as {next(iter(entries(kind)), 'name')}", source)
     known = entries(kind)
     if tree.name not in known:
-        raise SpecError(f"unknown {kind} {tree.name[:60]!r}{nearest(tree.name, known)}", source, tree.at)
+        raise SpecError(
+            f"unknown {kind} {tree.name[:60]!r}{nearest(tree.name, known)}", source, tree.at
+        )
     cls = known[tree.name].make
     fields = [f for f in dataclasses.fields(cls) if f.init]
     hints = typing.get_type_hints(cls)
@@ -154,7 +162,9 @@ def _build(tree: Any, kind: str, source: str) -> Any:
     values: dict[str, Any] = {}
     for name, value in given:
         if name not in by_name:
-            raise SpecError(f"{tree.name} has no parameter {name!r}{nearest(name, by_name)}", source, tree.at)
+            raise SpecError(
+                f"{tree.name} has no parameter {name!r}{nearest(name, by_name)}", source, tree.at
+            )
         part = by_name[name].metadata.get("kind")
         values[name] = _convert(value, hints[name], part, name, source, tree.at)
     try:

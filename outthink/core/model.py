@@ -1,0 +1,142 @@
+"""What a model is to the rest: something that answers a ``Request`` with a ``Reply``.
+
+Every source of samples (a server, ``fly``, a recording, a simulation) is a ``Model``.  It is handed
+a ``Reservation`` with each request: it asks it for every further attempt, and tells it what is known
+to be spent so that a cancelled call is charged for what it cost and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from outthink.core.budget import Price, Reservation, Usage
+from outthink.core.nouns import Floats, Message, canonical
+
+#: what a model may be able to do
+PREFIX = "PREFIX"  # continue a given beginning of its own answer
+LOGPROBS = "LOGPROBS"  # log-probabilities of what it wrote
+SEEDS = "SEEDS"  # the same seed gives the same text
+REWARD = "REWARD"  # scores texts instead of writing them
+LOGITS = "LOGITS"
+HIDDEN = "HIDDEN"
+CAPABILITIES = (PREFIX, LOGPROBS, SEEDS, REWARD, LOGITS, HIDDEN)
+
+
+@dataclass(frozen=True)
+class Request:
+    """``n`` continuations of ``messages`` (and of ``prefix``, the beginning of the answer).
+
+    ``seeds`` holds one seed for each sample; ``stop`` strings end a sample and are not part of its
+    text.  ``extra`` goes to a server as it is.
+    """
+
+    messages: tuple[Message, ...]
+    prefix: str = ""
+    max_tokens: int = 1024
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    logprobs: bool = False
+    tools: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def key(self) -> str:
+        """What makes two requests the same for the store: everything but ``n`` and the seeds."""
+        values: dict[str, Any] = {
+            "messages": [dict(m) for m in self.messages],
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+        }
+        optional = {
+            "prefix": self.prefix,
+            "top_k": self.top_k,
+            "stop": list(self.stop),
+            "logprobs": self.logprobs,
+            "tools": [dict(t) for t in self.tools],
+            "extra": dict(self.extra),
+        }
+        return canonical({**values, **{k: v for k, v in optional.items() if v}})
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One written text.
+
+    ``finish`` is ``"stop"``, ``"length"``, ``"step"`` (a stop string was met; ``stopped_by`` says
+    which), ``"unknown"`` (the server does not tell an end from a stop string) or the server's word.
+    """
+
+    text: str
+    tokens: int
+    finish: str = "stop"
+    stopped_by: str | None = None
+    logprob: float | None = None
+    logprobs: Floats | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: fewer generations than asked for means that ``n`` was not honoured."""
+
+    generations: tuple[Generation, ...]
+    usage: Usage
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A text for a reward model; ``known`` is its beginning that was scored before, if any."""
+
+    messages: tuple[Message, ...]
+    text: str
+    known: str = ""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A live source of samples.  Made by a model's spec (``spec.open()``), closed by ``aclose``."""
+
+    name: str
+    capabilities: frozenset[str]
+    price: Price
+    #: does one call give ``n`` samples?  Learned: a server that ignores ``n`` turns it off.
+    native_n: bool
+    #: ``max_tokens`` of a request that does not say
+    max_tokens: int
+
+    def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
+        """Prompt tokens of a request: exact, or an upper estimate."""
+        ...
+
+    async def generate(self, request: Request, ticket: Reservation) -> Reply:
+        """Answer a request; raises ``ModelError`` when it cannot."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections and memory."""
+        ...
+
+
+@runtime_checkable
+class RewardModel(Protocol):
+    """A model with REWARD: gives each text its step scores in [0, 1], one a line or step."""
+
+    name: str
+    price: Price
+
+    def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
+        """Tokens that scoring this text reads."""
+        ...
+
+    async def reward(
+        self, items: Sequence[Judged], ticket: Reservation
+    ) -> tuple[list[tuple[float, ...]], Usage]:
+        """The step scores of each item, and what it cost."""
+        ...

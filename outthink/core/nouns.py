@@ -1,0 +1,267 @@
+"""The nouns: ``Problem``, ``Sample``, ``Pool``, ``Score``, ``Answer``.
+
+A *strategy* spends a *budget* on a *model* to turn a ``Problem`` into an ``Answer``.  Samples form
+a tree and are stored once: each holds only the text it adds to its parent.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from outthink.core.budget import Budget, Usage
+from outthink.core.errors import BadInput
+
+Message = Mapping[str, Any]
+Node = tuple[int, ...]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string, or the text parts of a list of parts."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    parts = [
+        p.get("text", "") for p in content if isinstance(p, Mapping) and p.get("type") == "text"
+    ]
+    return "\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Chat messages in OpenAI's form (text, image parts and tools are kept as they are).
+
+    ``reference``, ``choices``, ``tests`` and ``checker`` are what is known of the right answer.
+    They are for the lab alone: a strategy is handed ``problem.public()``.
+    """
+
+    messages: tuple[Message, ...]
+    reference: str | None = None
+    choices: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    checker: Callable[[str], bool] | None = None
+    id: str = ""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.messages:
+            raise BadInput("a problem needs at least one message")
+        for i, message in enumerate(self.messages):
+            if not isinstance(message, Mapping) or "role" not in message:
+                raise BadInput(f"message {i} is not an object with 'role' and 'content'")
+            if message["role"] not in ROLES:
+                raise BadInput(f"message {i} has role {message['role']!r}: use {', '.join(ROLES)}")
+            content = message.get("content")
+            if content is not None and not isinstance(content, (str, list, tuple)):
+                raise BadInput(f"message {i}: content is a string or a list of parts")
+        if not any(text_of(m.get("content")).strip() or m.get("content") for m in self.messages):
+            raise BadInput("the question is empty")
+
+    @classmethod
+    def of(cls, question: Problem | str | Sequence[Message]) -> Problem:
+        """A problem from a question, a list of messages, or a problem."""
+        if isinstance(question, Problem):
+            return question
+        if isinstance(question, str):
+            if not question.strip():
+                raise BadInput("the question is empty")
+            return cls(({"role": "user", "content": question},))
+        return cls(tuple(question))
+
+    @property
+    def question(self) -> str:
+        """The text of the last user message."""
+        for message in reversed(self.messages):
+            if message["role"] == "user":
+                return text_of(message.get("content"))
+        return text_of(self.messages[-1].get("content"))
+
+    def public(self) -> Problem:
+        """The same problem without anything that is known of its answer."""
+        return replace(self, reference=None, choices=(), tests=(), checker=None, meta={})
+
+
+@dataclass(frozen=True)
+class Score:
+    """A verifier's verdict: one number, and one for each step where the verifier judges steps."""
+
+    value: float
+    steps: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One full or partial generation; ``text`` is the parents' text with ``delta`` at its end.
+
+    ``finish``: ``"stop"`` (the model ended), ``"length"`` (``max_tokens``), ``"step"`` (a stop
+    string: the sample can be extended), ``"root"`` (nothing written yet), or the server's word.
+    ``tokens`` and ``logprob`` (nats) are those of ``delta`` alone.
+    """
+
+    node: Node
+    delta: str = ""
+    parent: Sample | None = None
+    finish: str = "root"
+    tokens: int = 0
+    logprob: float | None = None
+    logprobs: Floats | None = None
+    messages: tuple[Message, ...] = ()
+    model: str = "main"
+    stored: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The whole text, from the root of the tree on."""
+        return "".join(s.delta for s in self.lineage())
+
+    @property
+    def depth(self) -> int:
+        """The number of steps from the root."""
+        return len(self.lineage()) - 1
+
+    @property
+    def total_tokens(self) -> int:
+        """Completion tokens of the whole text."""
+        return sum(s.tokens for s in self.lineage())
+
+    @property
+    def total_logprob(self) -> float | None:
+        """Log-probability of the whole text in nats, where the model gave it."""
+        parts = [s.logprob for s in self.lineage() if s.finish != "root"]
+        if not parts or any(p is None for p in parts):
+            return None
+        return float(sum(p for p in parts if p is not None))
+
+    @property
+    def finished(self) -> bool:
+        """Has the model ended this text (or can it not go on)?"""
+        return self.finish not in ("step", "root")
+
+    def lineage(self) -> list[Sample]:
+        """From the root to this sample."""
+        path: list[Sample] = []
+        at: Sample | None = self
+        while at is not None:
+            path.append(at)
+            at = at.parent
+        return path[::-1]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Samples of one problem in columns, all of shape ``(n,)``: what decision rules work on.
+
+    ``classes`` numbers the answers up to equivalence in order of first appearance; -1 is a text
+    from which no answer could be read, a class of its own that never wins while another exists.
+    """
+
+    samples: tuple[Sample, ...]
+    answers: tuple[str | None, ...]
+    classes: Ints
+    scores: Mapping[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def tokens(self) -> Ints:
+        """Completion tokens of each sample."""
+        return np.array([s.total_tokens for s in self.samples], dtype=np.int64)
+
+    def with_scores(self, name: str, scores: Sequence[float] | Floats) -> Pool:
+        """The same pool with one more column of scores."""
+        return replace(self, scores={**self.scores, name: np.asarray(scores, dtype=np.float64)})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run came to.
+
+    ``answer`` is the extracted answer (``None`` when no text held one), ``text`` the whole chosen
+    text, ``confidence`` the weight of the chosen class, ``distribution`` the weight of each class,
+    ``stopped`` why the run ended: ``"finished"``, the name of a limit, ``"interrupted"`` or
+    ``"error"``.
+    """
+
+    answer: str | None
+    text: str
+    confidence: float | None = None
+    distribution: Mapping[str, float] = field(default_factory=dict)
+    candidates: tuple[Sample, ...] = ()
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    budget: Budget = field(default_factory=Budget)
+    stopped: str = "finished"
+    run: str = ""
+    strategy: str = ""
+    model: str = ""
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as the command line's ``--json`` prints them."""
+        return {
+            "answer": self.answer,
+            "text": self.text,
+            "confidence": self.confidence,
+            "distribution": dict(self.distribution),
+            "strategy": self.strategy,
+            "model": self.model,
+            "usage": self.usage.to_json(),
+            "budget": self.budget.limits(),
+            "stopped": self.stopped,
+            "run": self.run,
+            "seed": self.seed,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        lines = [self.answer if self.answer is not None else f"(no answer found) {self.text[:400]}"]
+        if self.confidence is not None:
+            lines.append(f"  confidence {self.confidence:.2f}")
+        ranked = sorted(self.distribution.items(), key=lambda item: -item[1])
+        if len(ranked) > 1:
+            lines.append("  " + "  ".join(f"{a[:24]}: {w:.2f}" for a, w in ranked[:5]))
+        u = self.usage
+        spent = (
+            f"  {self.strategy} on {self.model}: {u.calls} calls, {u.completion_tokens:,} tokens"
+        )
+        spent += f", {u.seconds:.2f} s" + (f", ${u.usd:.4f}" if u.usd else "")
+        lines.append(spent + ("" if self.stopped == "finished" else f"; stopped by {self.stopped}"))
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Notebook view: the answer, a bar for each class, the spend."""
+        ranked = sorted(self.distribution.items(), key=lambda item: -item[1])[:8]
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{html.escape(a)}</td><td style='text-align:left'>"
+            f"<div style='background:#4c78a8;height:.8em;width:{160 * w:.0f}px'></div></td>"
+            f"<td>{w:.2f}</td></tr>"
+            for a, w in ranked
+        )
+        head = html.escape(self.answer if self.answer is not None else "(no answer found)")
+        u = self.usage
+        foot = (
+            f"{html.escape(self.strategy)} on {html.escape(self.model)} · {u.calls} calls · "
+            f"{u.completion_tokens:,} tokens · {u.seconds:.2f} s · {html.escape(self.stopped)}"
+        )
+        return f"<div><b>{head}</b><table>{rows}</table><small>{foot}</small></div>"
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)

@@ -1,0 +1,736 @@
+"""``Run``: the only door through which a strategy touches the world.
+
+Everything a strategy asks for is admitted by the meter (worst case reserved before, truth settled
+after), drawn from a seed that depends on the sample's place in the tree and on nothing else,
+remembered by the store, and cancelled when the budget, the deadline or the caller ends the run.
+
+Admission goes in *waves*: as many samples as fit at their worst case go out together, and the next
+are admitted when the wave has settled.  What is admitted is therefore independent of the order in
+which samples come back, so answers and usage repeat under any concurrency.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import anyio
+import numpy as np
+
+from outthink.core.budget import Budget, Meter, Reservation, Usage
+from outthink.core.errors import (
+    BadInput,
+    BudgetExhausted,
+    MissingNeed,
+    ModelError,
+    NoSuchModel,
+    NotAuthorised,
+    Refused,
+    TimedOut,
+)
+from outthink.core.model import Generation, Judged, Model, Reply, Request
+from outthink.core.nouns import Answer, Ints, Message, Node, Pool, Problem, Sample, Score, canonical
+
+#: a sample is not asked for when fewer tokens than this are left for it
+FLOOR = 16
+
+
+class Reader(Protocol):
+    """How answers are read from texts and when two of them are the same."""
+
+    def extract(self, text: str) -> str | None:
+        """The answer in a text, or ``None``."""
+        ...
+
+    async def group(self, answers: Sequence[str | None]) -> Ints:
+        """Class numbers ``(n,)`` by equivalence, in order of first appearance; -1 for ``None``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the store keeps of one sample: the generation and its share of the call's usage."""
+
+    generation: Mapping[str, Any]
+    usage: Mapping[str, Any]
+
+
+class Memory(Protocol):
+    """The store as a run sees it.  A ``put`` returns when a crash can no longer undo it."""
+
+    async def get(self, model: str, request: str, samples: Sequence[str]) -> dict[str, Record]:
+        """The records of these sample indices that exist."""
+        ...
+
+    async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
+        """Remember finished samples; the first writer of a key wins."""
+        ...
+
+    async def begin(self, run: str, facts: Mapping[str, Any]) -> None:
+        """A run starts: its problem, spec, model, budget and seed."""
+        ...
+
+    async def finish(self, run: str, answer: Mapping[str, Any], trace: Mapping[str, Any]) -> None:
+        """A run has ended: its answer, and the trace (samples with parents and scores, events)."""
+        ...
+
+
+Verifier = Callable[[Problem, Sequence[Sample], "Run"], Awaitable[list[Score]]]
+Proposal = Callable[[list[Sample]], Awaitable[Answer]]
+
+
+@dataclass
+class World:
+    """What a run shares with its children."""
+
+    models: Mapping[Any, Model]
+    reader: Reader
+    store: Memory | None = None
+    observer: Callable[[str, Mapping[str, Any]], None] | None = None
+    limiter: anyio.Semaphore | None = None
+    notes: list[str] = field(default_factory=list)
+    events: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    samples: dict[Node, Sample] = field(default_factory=dict)
+    scores: dict[str, dict[Node, Score]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Job:
+    node: Node
+    messages: tuple[Message, ...]
+    prefix: str = ""
+    parent: Sample | None = None
+
+
+class Run:
+    """One spending of a budget on one problem.  See the module's docstring for its promises."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        world: World,
+        meter: Meter,
+        seed: int = 0,
+        node: Node = (),
+        parent: Run | None = None,
+    ) -> None:
+        self.problem, self.world, self.meter, self.seed = problem, world, meter, seed
+        self.node, self.parent = node, parent
+        #: the limit that kept a sample from being made, if any did
+        self.limit: str | None = None
+        self._next = 0
+        self._children: dict[Node, int] = {}
+        self._proposal: Callable[[], Awaitable[Answer | None]] | None = None
+        self._scope: anyio.CancelScope | None = None
+        self._reason: str | None = None
+
+    # -- what a strategy may ask ----------------------------------------------------------------
+
+    def model(self, role: Any = "main") -> Model:
+        """The opened model of a role, or of a model spec named in the strategy."""
+        try:
+            return self.world.models[role]
+        except (KeyError, TypeError):
+            raise MissingNeed(f"no model for the role {role!r} was opened for this run") from None
+
+    def rng(self, *node: int | str) -> np.random.Generator:
+        """A random generator that depends on the run's seed and ``node`` only."""
+        return np.random.default_rng(self._entropy("rng", *self.node, *node))
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Add an event to the trace: for observers, never read back by a strategy."""
+        self.world.events.append((kind, data))
+        if self.world.observer:
+            self.world.observer(kind, data)
+
+    def warn(self, text: str) -> None:
+        """Add a note to the answer (once)."""
+        if text not in self.world.notes:
+            self.world.notes.append(text)
+
+    def propose(self, answer: Answer) -> None:
+        """Publish the best answer so far: what the run gives if it ends now."""
+
+        async def ready() -> Answer:
+            return answer
+
+        self._proposal = ready
+        self.note("proposal", answer=answer.answer, distribution=dict(answer.distribution))
+
+    def root(self, messages: Sequence[Message] | None = None) -> Sample:
+        """A sample with nothing written yet, to be extended."""
+        return Sample(self._allocate(1)[0], messages=tuple(messages or self.problem.messages))
+
+    async def sample(self, **params: Any) -> Sample:
+        """One sample; raises ``BudgetExhausted`` when it does not fit."""
+        return (await self.gather(1, **params))[0]
+
+    async def gather(
+        self,
+        n: int,
+        *,
+        messages: Sequence[Message] | None = None,
+        model: Any = "main",
+        propose: Proposal | None = None,
+        **params: Any,
+    ) -> list[Sample]:
+        """Up to ``n`` samples in their own order: fewer when the budget or the model gave out.
+
+        ``propose`` turns the samples that are there into an answer; it is asked if the run ends.
+        Raises ``BudgetExhausted`` when not even one sample fits, ``ModelError`` when all failed.
+        """
+        done: dict[Node, Sample] = {}
+
+        def ordered() -> list[Sample]:
+            return [done[node] for node in sorted(done)]
+
+        if propose is not None:
+            before = self._proposal
+
+            async def current() -> Answer | None:
+                if done:
+                    return await propose(ordered())
+                return await before() if before else None
+
+            self._proposal = current
+        async with self.samples(n, messages=messages, model=model, **params) as stream:
+            async for sample in stream:
+                done[sample.node] = sample
+        if not done:
+            raise BudgetExhausted(self.limit or "calls")
+        return ordered()
+
+    @contextlib.asynccontextmanager
+    async def samples(
+        self,
+        n: int,
+        *,
+        messages: Sequence[Message] | None = None,
+        model: Any = "main",
+        **params: Any,
+    ) -> AsyncIterator[AsyncIterator[Sample]]:
+        """``n`` samples as they finish; leaving the block cancels what is in flight."""
+        base = tuple(messages if messages is not None else self.problem.messages)
+        jobs = [_Job(node, base) for node in self._allocate(n)]
+        send, receive = anyio.create_memory_object_stream[Sample](max(n, 1))
+        error: list[BaseException] = []
+
+        async def produce() -> None:
+            async with send:
+                try:
+                    await self._produce(jobs, model, params, send.send_nowait)
+                except (ModelError, BudgetExhausted) as caught:
+                    error.append(caught)
+
+        async def consume() -> AsyncIterator[Sample]:
+            async with receive:
+                async for sample in receive:
+                    yield sample
+            if error:
+                raise error[0]
+
+        with _unwrapped():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(produce)
+                stream = consume()
+                try:
+                    yield stream
+                finally:
+                    tasks.cancel_scope.cancel()
+                    receive.close()
+
+    async def extend(
+        self, samples: Sequence[Sample], *, stop: Sequence[str] = ("\n",), **params: Any
+    ) -> list[Sample]:
+        """Each sample with one more step (up to a ``stop`` string); finished ones pass through.
+
+        The same sample may stand in the list several times: each gets its own continuation.  Where
+        the budget gives out, the sample comes back unextended and ``run.limit`` says why.  Needs a
+        model with PREFIX.
+        """
+        jobs: list[_Job] = []
+        place: dict[Node, int] = {}
+        out = list(samples)
+        for i, sample in enumerate(samples):
+            if sample.finished:
+                continue
+            k = self._children.get(sample.node, 0)
+            self._children[sample.node] = k + 1
+            node = (*sample.node, k)
+            place[node] = i
+            jobs.append(_Job(node, sample.messages, sample.text, sample))
+
+        def emit(sample: Sample) -> None:
+            out[place[sample.node]] = sample
+
+        model = params.pop("model", "main")
+        await self._produce(jobs, model, {**params, "stop": tuple(stop)}, emit)
+        return out
+
+    async def score(self, samples: Sequence[Sample], verifier: Any) -> list[Score]:
+        """A verifier's score of each sample; asked once for each sample of the tree."""
+        known = self.world.scores.setdefault(_label(verifier), {})
+        fresh: dict[Node, Sample] = {s.node: s for s in samples if s.node not in known}
+        if fresh:
+            scores = await verifier(self.problem, list(fresh.values()), self)
+            for node, score in zip(fresh, scores, strict=True):
+                known[node] = score
+            self.note("scores", verifier=_label(verifier), values=[s.value for s in scores])
+        return [known[s.node] for s in samples]
+
+    async def reward(self, samples: Sequence[Sample], model: Any) -> list[tuple[float, ...]]:
+        """The step scores that a reward model gives each sample, metered and remembered."""
+        live: Any = self.model(model)
+        known = self.world.scores.get("reward/" + live.name, {})
+        items = [
+            Judged(s.messages, s.text, s.parent.text if s.parent and s.parent.node in known else "")
+            for s in samples
+        ]
+        keys = [canonical({"reward": [dict(m) for m in j.messages], "text": j.text}) for j in items]
+        out: dict[int, tuple[float, ...]] = {}
+        used = Usage()
+        prompts = [live.count_tokens(j.messages, j.text) for j in items]
+        worst = live.price.usage(sum(prompts), 0, calls=1)
+        ticket = self._reserve(worst)
+        try:
+            if self.world.store:
+                for i, key in enumerate(keys):
+                    found = (await self.world.store.get(live.name, key, ["0"])).get("0")
+                    if found:
+                        out[i] = tuple(found.generation["steps"])
+                        used = used + Usage(**found.usage)
+            missing = [i for i in range(len(items)) if i not in out]
+            if missing:
+                async with self._slot():
+                    scores, usage = await live.reward([items[i] for i in missing], ticket)
+                out.update(zip(missing, scores, strict=True))
+                if self.world.store:
+                    part = {"estimated": usage.estimated}
+                    for j, i in enumerate(missing):
+                        share = replace(usage, **part) if j == 0 else Usage()
+                        record = Record({"steps": list(out[i])}, _plain(share))
+                        await self.world.store.put(live.name, keys[i], {"0": record})
+                used = used + usage
+            used = replace(used, calls=min(used.calls, 1), stored_calls=0 if missing else 1)
+        except BaseException as error:
+            self._abandon(ticket, error)
+            raise
+        self._settle(ticket, used)
+        book = self.world.scores.setdefault("reward/" + live.name, {})
+        for i, s in enumerate(samples):
+            book[s.node] = Score(out[i][-1] if out[i] else math.nan, out[i])
+        return [out[i] for i in range(len(items))]
+
+    def spawn(self, budget: Budget | None = None, problem: Problem | None = None) -> Run:
+        """A child run: its claims count here too, and its own budget may be smaller."""
+        node = self._allocate(1)[0]
+        meter = Meter(budget or Budget(), self.meter, self.meter.clock)
+        return Run(problem or self.problem, self.world, meter, self.seed, node, self)
+
+    async def pool(self, samples: Sequence[Sample]) -> Pool:
+        """The samples in columns: answers extracted and grouped by equivalence."""
+        answers = tuple(self.world.reader.extract(s.text) for s in samples)
+        return Pool(tuple(samples), answers, await self.world.reader.group(answers))
+
+    def answer(
+        self, pool: Pool, chosen: int, weights: Sequence[float] | np.ndarray[Any, Any] | None = None
+    ) -> Answer:
+        """The answer that chooses sample ``chosen``; ``weights`` give the classes' distribution."""
+        w = np.ones(len(pool)) if weights is None else np.asarray(weights, dtype=np.float64)
+        w = np.where(np.isfinite(w), np.maximum(w, 0.0), 0.0)
+        total = float(w.sum())
+        shares: dict[str, float] = {}
+        for klass in dict.fromkeys(int(c) for c in pool.classes if c >= 0):
+            members = pool.classes == klass
+            name = pool.answers[int(np.argmax(members))]
+            shares[str(name)] = float(w[members].sum()) / total if total > 0 else 0.0
+        mine = pool.classes == pool.classes[chosen]
+        confidence = float(w[mine].sum()) / total if total > 0 else None
+        return Answer(
+            answer=pool.answers[chosen],
+            text=pool.samples[chosen].text,
+            confidence=confidence,
+            distribution=dict(sorted(shares.items(), key=lambda item: -item[1])),
+            candidates=pool.samples,
+            scores={k: tuple(map(float, v)) for k, v in pool.scores.items()},
+        )
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """End the run now; the last proposal is its answer."""
+        self._reason = self._reason or reason
+        if self._scope is not None:
+            self._scope.cancel()
+
+    # -- how it is done --------------------------------------------------------------------------
+
+    def _entropy(self, *path: Any) -> int:
+        text = "/".join(str(p) for p in (self.seed, *path))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
+
+    def _allocate(self, n: int) -> list[Node]:
+        first, self._next = self._next, self._next + n
+        return [(*self.node, first + i) for i in range(n)]
+
+    def _slot(self) -> contextlib.AbstractAsyncContextManager[Any]:
+        return self.world.limiter if self.world.limiter else contextlib.nullcontext()
+
+    def _reserve(self, cost: Usage) -> Reservation:
+        try:
+            return self.meter.reserve(cost)
+        except BudgetExhausted as error:
+            self._limited(error.limit)
+            raise
+
+    def _limited(self, limit: str) -> None:
+        run: Run | None = self
+        while run is not None:
+            run.limit = run.limit or limit
+            run = run.parent
+
+    def _settle(self, ticket: Reservation, usage: Usage) -> None:
+        over = ticket.settle(usage)
+        if usage.estimated:
+            self.warn("the server gave no usable token counts: tokens are our own upper estimate")
+        if over:
+            self.warn(f"the server used more than it was allowed: overdraft of {over}, run ended")
+            self._limited(over)
+            raise BudgetExhausted(over)
+
+    def _abandon(self, ticket: Reservation, error: BaseException) -> None:
+        """Close the claim of a call that did not end well, at what it may have cost."""
+        if not ticket.open:
+            return
+        if ticket.partial is not None:
+            ticket.settle(ticket.partial)
+        elif isinstance(error, ModelError) and not isinstance(error, TimedOut):
+            ticket.settle(Usage(calls=ticket.cost.calls))
+        elif isinstance(error, (BadInput, BudgetExhausted)):
+            ticket.release()
+        else:
+            ticket.settle(replace(ticket.cost, estimated=True))
+
+    def _admit(
+        self, pending: list[_Job], model: Model, max_tokens: int
+    ) -> list[tuple[list[_Job], Reservation, int]]:
+        """Claim as many of the pending jobs as fit at their worst case, in their order."""
+        wave: list[tuple[list[_Job], Reservation, int]] = []
+        at = 0
+        counted: dict[str, int] = {}
+        while at < len(pending):
+            job = pending[at]
+            # the prompt is the same object for the samples of one gather: count it once
+            mark = f"{id(job.messages)}/{job.prefix}"
+            if mark not in counted:
+                counted[mark] = model.count_tokens(job.messages, job.prefix)
+            prompt = counted[mark]
+            same = 1
+            while (
+                model.native_n
+                and at + same < len(pending)
+                and pending[at + same].prefix == job.prefix
+                and pending[at + same].messages is job.messages
+            ):
+                same += 1
+            while same > 0:
+                cost = model.price.usage(prompt, max_tokens * same, calls=1)
+                if self.meter.binding(cost) is None:
+                    break
+                fit = self.meter.affordable_tokens(model.price, prompt, 1) // max_tokens
+                same = min(same - 1, max(fit, 0))
+            if same > 0:
+                wave.append((pending[at : at + same], self.meter.reserve(cost), max_tokens))
+                at += same
+                continue
+            if not wave:
+                cost = model.price.usage(prompt, max_tokens, calls=1)
+                limit = self.meter.binding(cost) or "tokens"
+                less = min(self.meter.affordable_tokens(model.price, prompt, 1), max_tokens)
+                cost = model.price.usage(prompt, less, calls=1)
+                if less >= min(FLOOR, max_tokens) and self.meter.binding(cost) is None:
+                    wave.append(([job], self.meter.reserve(cost), less))
+                else:
+                    self._limited(limit)
+            break
+        return wave
+
+    async def _produce(
+        self,
+        jobs: Sequence[_Job],
+        role: Any,
+        params: Mapping[str, Any],
+        emit: Callable[[Sample], None],
+    ) -> None:
+        """Make the samples of these jobs, wave by wave, and hand each to ``emit``."""
+        model = self.model(role)
+        settings = dict(params)
+        max_tokens = int(settings.pop("max_tokens", None) or model.max_tokens)
+        pending, made, last = list(jobs), 0, None
+        failures: list[ModelError] = []
+        while pending:
+            wave = self._admit(pending, model, max_tokens)
+            if not wave:
+                if self.meter.busy():
+                    await self._settled()
+                    continue
+                break
+            taken = {job.node for group, _, _ in wave for job in group}
+            pending = [job for job in pending if job.node not in taken]
+            again: list[_Job] = []
+            counts: list[int] = []
+
+            async def call(group: list[_Job], ticket: Reservation, tokens: int) -> None:
+                try:
+                    rest = await self._call(model, role, group, ticket, tokens, settings, emit)
+                except (NotAuthorised, NoSuchModel, Refused):
+                    raise
+                except ModelError as error:
+                    failures.append(error)
+                    self.note("failure", nodes=[j.node for j in group], error=str(error))
+                else:
+                    again.extend(rest)
+                    counts.append(len(group) - len(rest))
+
+            with _unwrapped():
+                try:
+                    async with anyio.create_task_group() as tasks:
+                        for entry in wave:
+                            tasks.start_soon(call, *entry)
+                finally:
+                    for _, ticket, _ in wave:
+                        if ticket.open:
+                            ticket.release()
+            made += sum(counts)
+            pending = sorted([*again, *pending], key=lambda job: job.node)
+        if failures:
+            last = failures[-1]
+            if made == 0:
+                raise last
+            self.warn(f"{len(failures)} calls failed, the rest was used: {last}")
+
+    async def _settled(self) -> None:
+        """Wait until another claim on this budget is closed."""
+        event = anyio.Event()
+        self.meter.on_change(event.set)
+        await event.wait()
+
+    async def _call(
+        self,
+        model: Model,
+        role: Any,
+        group: list[_Job],
+        ticket: Reservation,
+        max_tokens: int,
+        settings: Mapping[str, Any],
+        emit: Callable[[Sample], None],
+    ) -> list[_Job]:
+        """One call for the samples of ``group``; returns those that it did not give."""
+        stop = tuple(settings.get("stop", ()))
+        request = Request(
+            messages=group[0].messages,
+            prefix=group[0].prefix,
+            max_tokens=max_tokens,
+            n=len(group),
+            tools=self.problem.tools,
+            seeds=tuple(self._entropy("sample", *job.node) % (1 << 31) for job in group),
+            **{k: v for k, v in settings.items() if k != "stop"},
+            stop=stop,
+        )
+        key, store = request.key(), self.world.store
+        index = {f"{self.seed}:{'.'.join(map(str, job.node))}": job for job in group}
+        used = Usage()
+        sending = False
+        try:
+            found = await store.get(model.name, key, list(index)) if store else {}
+            for name, record in found.items():
+                used = used + replace(Usage(**record.usage), stored_calls=record.usage["calls"])
+                generation = _generation(record.generation)
+                self._emit(emit, generation, index[name], role, stop, stored=True)
+            missing = {name: job for name, job in index.items() if name not in found}
+            rest: list[_Job] = []
+            if missing:
+                seeds = {n: s for n, s in zip(index, request.seeds, strict=True)}
+                live = replace(request, n=len(missing), seeds=tuple(seeds[n] for n in missing))
+                async with self._slot():
+                    sending = True
+                    reply = await model.generate(live, ticket)
+                for text in reply.notes:
+                    self.warn(text)
+                given = reply.generations[: len(missing)]
+                if len(given) < len(missing):
+                    model.native_n = False
+                    self.note("n ignored", asked=len(missing), given=len(given))
+                records: dict[str, Record] = {}
+                for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
+                    records[name] = Record(_written(generation), _plain(_share(model, reply, i)))
+                if store:
+                    await store.put(model.name, key, records)
+                for name, generation in zip(missing, given, strict=False):
+                    self._emit(emit, generation, index[name], role, stop, stored=False)
+                rest = list(missing.values())[len(given) :]
+                used = used + reply.usage
+        except BaseException as error:
+            if not sending and ticket.partial is None:
+                ticket.partial = used
+            self._abandon(ticket, error)
+            raise
+        self._settle(ticket, used)
+        return rest
+
+    def _emit(
+        self,
+        emit: Callable[[Sample], None],
+        g: Generation,
+        job: _Job,
+        role: Any,
+        stop: tuple[str, ...],
+        stored: bool,
+    ) -> None:
+        delta, finish = g.text, g.finish
+        if finish == "step":
+            delta += g.stopped_by or ""
+        elif finish == "unknown" and stop:
+            # the server does not say which: an empty continuation is the end
+            finish = "step" if delta else "stop"
+            delta += stop[0] if delta else ""
+        elif finish == "unknown":
+            finish = "stop"
+        sample = Sample(
+            job.node,
+            delta,
+            job.parent,
+            finish,
+            g.tokens,
+            g.logprob,
+            g.logprobs,
+            job.messages,
+            str(role),
+            stored,
+            g.extra,
+        )
+        self.world.samples[sample.node] = sample
+        self.note("sample", node=sample.node, tokens=sample.tokens, finish=finish, text=delta)
+        emit(sample)
+
+
+def _share(model: Model, reply: Reply, i: int) -> Usage:
+    """Sample ``i``'s part of a call's usage: the first carries the prompt."""
+    if len(reply.generations) == 1:
+        return reply.usage
+    u, tokens = reply.usage, reply.generations[i].tokens
+    if i == 0:
+        rest = sum(g.tokens for g in reply.generations[1:])
+        others = model.price.usage(0, rest, calls=0)
+        return replace(
+            u,
+            completion_tokens=u.completion_tokens - rest,
+            usd=u.usd - others.usd,
+            flops=u.flops - others.flops,
+        )
+    return replace(model.price.usage(0, tokens, calls=0), estimated=u.estimated)
+
+
+def _plain(usage: Usage) -> dict[str, Any]:
+    values = usage.to_json()
+    values.pop("total_tokens")
+    return values
+
+
+def _written(g: Generation) -> dict[str, Any]:
+    values: dict[str, Any] = {"text": g.text, "tokens": g.tokens, "finish": g.finish}
+    if g.stopped_by is not None:
+        values["stopped_by"] = g.stopped_by
+    if g.logprob is not None:
+        values["logprob"] = g.logprob
+    if g.logprobs is not None:
+        values["logprobs"] = [float(x) for x in g.logprobs]
+    if g.extra:
+        values["extra"] = dict(g.extra)
+    return values
+
+
+def _generation(values: Mapping[str, Any]) -> Generation:
+    known = dict(values)
+    if known.get("logprobs") is not None:
+        known["logprobs"] = np.asarray(known["logprobs"], dtype=np.float64)
+    return Generation(**known)
+
+
+def _label(part: Any) -> str:
+    """The spec of a verifier, for the trace."""
+    from outthink.core.registry import spec_of
+
+    return spec_of(part) if hasattr(part, "registered") else getattr(part, "__name__", str(part))
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Any:
+    """Raise the one error of a task group as itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show for a group: the gravest cause, never a cancellation beside it."""
+    flat: list[BaseException] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        error = todo.pop()
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(error.exceptions)
+        else:
+            flat.append(error)
+    order = (KeyboardInterrupt, SystemExit, BadInput, NotAuthorised, NoSuchModel, Refused)
+    flat.sort(key=lambda e: next((i for i, kind in enumerate(order) if isinstance(e, kind)), 99))
+    return flat[0]
+
+
+async def execute(strategy: Any, run: Run) -> Answer:
+    """Let a strategy spend the run's budget; always ends with an answer or a clear error.
+
+    The deadline, the budget and ``run.cancel`` end it with the last proposal; an error of the world
+    does too when there is a proposal, and is said in ``stopped`` and ``notes``.
+    """
+    answer: Answer | None = None
+    failure: BaseException | None = None
+    stopped = "finished"
+    seconds = run.meter.deadline()
+    scope = anyio.move_on_after(None if math.isinf(seconds) else max(seconds, 0.0))
+    run._scope = scope
+    with scope:
+        if run._reason is not None:
+            scope.cancel()
+        try:
+            answer = await strategy(run.problem, run)
+        except BudgetExhausted as error:
+            stopped = error.limit
+        except ModelError as error:
+            failure, stopped = error, "error"
+    if answer is None and failure is None and scope.cancelled_caught:
+        stopped = run._reason or "seconds"
+    elif answer is not None and run.limit is not None:
+        stopped = run.limit
+    if answer is None and run._proposal is not None:
+        with anyio.move_on_after(2.0, shield=True):
+            answer = await run._proposal()
+    if answer is None:
+        if failure is not None:
+            raise failure
+        answer = Answer(None, "")
+        if stopped not in ("finished", "interrupted"):
+            run.warn(f"the limit of {stopped} was reached before the first answer")
+    if failure is not None:
+        run.warn(f"ended early: {failure}")
+    return replace(
+        answer,
+        usage=run.meter.usage(),
+        budget=run.meter.budget,
+        stopped=stopped,
+        seed=run.seed,
+        notes=tuple(run.world.notes),
+    )
