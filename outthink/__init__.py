@@ -1,0 +1,84 @@
+"""outthink: inference-time scaling for language models, under budgets that hold.
+
+>>> import outthink
+>>> answer = outthink.solve("Ada has 3 pens. Ben has 4 more than Ada. How many pens has Ben?",
+...                         strategy="self_consistency(n=8)", budget="tokens=2k")
+>>> answer.answer
+'7'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from outthink.core import registry as _registry
+
+if TYPE_CHECKING:
+    from outthink.api import Session, asolve, solve
+    from outthink.core.budget import Budget, Usage
+    from outthink.core.errors import OutthinkError
+    from outthink.core.nouns import Answer, Pool, Problem, Sample, Score
+    from outthink.core.registry import part, register, strategy
+    from outthink.core.run import Run
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Answer": "outthink.core.nouns",
+    "Budget": "outthink.core.budget",
+    "OutthinkError": "outthink.core.errors",
+    "Pool": "outthink.core.nouns",
+    "Problem": "outthink.core.nouns",
+    "Run": "outthink.core.run",
+    "Sample": "outthink.core.nouns",
+    "Score": "outthink.core.nouns",
+    "Session": "outthink.api",
+    "Usage": "outthink.core.budget",
+    "asolve": "outthink.api",
+    "part": "outthink.core.registry",
+    "register": "outthink.core.registry",
+    "solve": "outthink.api",
+    "strategy": "outthink.core.registry",
+}
+
+__all__ = [
+    "Answer",
+    "Budget",
+    "OutthinkError",
+    "Pool",
+    "Problem",
+    "Run",
+    "Sample",
+    "Score",
+    "Session",
+    "Usage",
+    "__version__",
+    "asolve",
+    "part",
+    "register",
+    "solve",
+    "strategy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'outthink' has no attribute {name!r}")
+
+
+def _load_parts() -> None:
+    """Import every module of the packages that hold parts, and those of installed plug-ins."""
+    from importlib.metadata import entry_points
+    from pkgutil import iter_modules
+
+    for package in ("models", "verify", "stop", "strategies"):
+        home = import_module(f"outthink.{package}")
+        for module in iter_modules(home.__path__):
+            import_module(f"outthink.{package}.{module.name}")
+    for plugin in entry_points(group="outthink.parts"):
+        plugin.load()
+
+
+_registry.on_first_use(_load_parts)

@@ -1,0 +1,316 @@
+"""``solve`` and ``asolve``: the library's front door.
+
+A ``Session`` opens models once and runs many problems on them; ``solve`` is a session of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import anyio
+
+from outthink.core import registry
+from outthink.core.budget import Budget, Meter
+from outthink.core.errors import BadInput, MissingNeed
+from outthink.core.model import CAPABILITIES, Model
+from outthink.core.nouns import Answer, Message, Problem
+from outthink.core.run import Memory, Reader, Run, World, execute
+
+Observer = Callable[[str, Mapping[str, Any]], None]
+
+DEFAULT_STRATEGY = "self_consistency(n=8)"
+
+
+def parts_of(part: Any, kind: str) -> Iterator[Any]:
+    """Every registered part of a kind inside a strategy or verifier, itself included."""
+    if getattr(part, "registered", ("",))[0] == kind:
+        yield part
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        for field in dataclasses.fields(part):
+            yield from parts_of(getattr(part, field.name), kind)
+    elif isinstance(part, (list, tuple)):
+        for item in part:
+            yield from parts_of(item, kind)
+
+
+def needs_of(part: Any) -> frozenset[str]:
+    """What a strategy needs of its model, its own parameters considered."""
+    kind, name = part.registered
+    needs = registry.entries(kind)[name].needs | frozenset(getattr(part, "extra_needs", ()))
+    for inner in parts_of(part, "strategy"):
+        if inner is not part:
+            needs |= needs_of(inner)
+    return needs
+
+
+def check_needs(strategy: Any, model: Model) -> None:
+    """Raise ``MissingNeed`` when the model lacks what the strategy needs: before any token."""
+    for need in sorted(needs_of(strategy)):
+        name = strategy.registered[1]
+        if need == "VERIFIER":
+            if not any(parts_of(strategy, "verifier")):
+                raise MissingNeed(
+                    f"{name} needs a verifier: write {name}(verifier=prm) or see 'outthink verifiers'"
+                )
+        elif need in CAPABILITIES and need not in model.capabilities:
+            have = ", ".join(sorted(model.capabilities)) or "none"
+            raise MissingNeed(
+                f"{name} needs a model with {need}, which {model.name} lacks (it has: {have}); "
+                "'outthink models' lists what each model can do"
+            )
+
+
+class Session:
+    """Opened models, a store and settings, shared by many runs; an async context manager.
+
+    ``model`` is a spec, a model part, or an opened ``Model`` (which the caller closes).
+    ``concurrency`` bounds the calls in flight over all runs.  ``reader`` says how answers are read
+    and compared: a spec of ``outthink.verify.extract`` or an object; ``None`` reads what it finds.
+    """
+
+    def __init__(
+        self,
+        model: Any = "fly",
+        *,
+        store: str | Memory | None = None,
+        concurrency: int | None = None,
+        reader: Reader | str | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        if concurrency is not None and concurrency < 1:
+            raise BadInput(f"concurrency={concurrency}: at least one call at a time")
+        self._main = registry.build(model, "model") if not _is_open(model) else model
+        self._store_given, self._reader_given = store, reader
+        self._concurrency, self._observer = concurrency, observer
+        self._opened: dict[Any, Model] = {}
+        self._own: list[Model] = []
+        self._limiter: anyio.Semaphore | None = None
+        self.store: Memory | None = None
+
+    async def __aenter__(self) -> Session:
+        from outthink.store import open_store
+
+        if self._concurrency:
+            self._limiter = anyio.Semaphore(self._concurrency)
+        given = self._store_given
+        self.store = await open_store(given) if isinstance(given, str) else given
+        self._opened["main"] = self._open(self._main)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):
+            for model in self._own:
+                await model.aclose()
+            if isinstance(self._store_given, str) and self.store is not None:
+                close: Any = getattr(self.store, "aclose", None)
+                if close:
+                    await close()
+
+    def _open(self, spec: Any) -> Model:
+        if _is_open(spec):
+            model: Model = spec
+            return model
+        if spec not in self._opened:
+            model = spec.open()
+            self._own.append(model)
+            self._opened[spec] = model
+        return self._opened[spec]
+
+    @property
+    def model(self) -> Model:
+        """The opened main model."""
+        return self._opened["main"]
+
+    async def solve(
+        self,
+        problem: Problem | str | Sequence[Message],
+        strategy: Any = DEFAULT_STRATEGY,
+        budget: Budget | str | None = None,
+        *,
+        seed: int = 0,
+        run: str | None = None,
+        observer: Observer | None = None,
+        on_start: Callable[[Run], None] | None = None,
+    ) -> Answer:
+        """Run one strategy on one problem; see ``outthink.solve``."""
+        from outthink.verify.extract import reader_for
+
+        given = Problem.of(problem)
+        limits = Budget.parse(budget) if isinstance(budget, str) else budget or Budget()
+        built = registry.build(strategy, "strategy")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise BadInput(f"seed={seed!r}: a seed is a whole number")
+        for spec in parts_of(built, "model"):
+            self._opened[spec] = self._open(spec)
+        check_needs(built, self.model)
+        reader = self._reader_given
+        if reader is None or isinstance(reader, str):
+            reader = reader_for(given, reader)
+        name = run or secrets.token_hex(6)
+        world = World(
+            models=self._opened,
+            reader=reader,
+            store=self.store,
+            observer=observer or self._observer,
+            limiter=self._limiter,
+        )
+        live = Run(given.public(), world, Meter(limits), seed)
+        if on_start:
+            on_start(live)
+        facts = {
+            "problem": [dict(m) for m in given.messages],
+            "strategy": registry.spec_of(built),
+            "model": registry.spec_of(self._main)
+            if hasattr(self._main, "registered")
+            else self.model.name,
+            "budget": limits.limits(),
+            "seed": seed,
+        }
+        if self.store:
+            await self.store.begin(name, facts)
+        answer = None
+        try:
+            answer = replace(
+                await execute(built, live),
+                run=name,
+                strategy=facts["strategy"],
+                model=facts["model"],
+            )
+        finally:
+            if self.store:
+                with anyio.CancelScope(shield=True):
+                    ended = answer.to_json() if answer else {"stopped": "failed"}
+                    await self.store.finish(name, ended, trace_of(world))
+        return answer
+
+
+def trace_of(world: World) -> dict[str, Any]:
+    """What an observer may want of a run: its tree of samples with scores, and its events."""
+    samples = [
+        {
+            "node": list(s.node),
+            "parent": list(s.parent.node) if s.parent is not None else None,
+            "delta": s.delta,
+            "finish": s.finish,
+            "tokens": s.tokens,
+            "logprob": s.logprob,
+            "stored": s.stored,
+            "scores": {
+                name: [book[s.node].value, *book[s.node].steps]
+                for name, book in world.scores.items()
+                if s.node in book
+            },
+        }
+        for s in world.samples.values()
+    ]
+    quiet = ("sample", "scores", "proposal")
+    events = [{"kind": kind, **data} for kind, data in world.events if kind not in quiet]
+    return {"samples": samples, "events": events}
+
+
+def _is_open(model: Any) -> bool:
+    return not isinstance(model, str) and hasattr(model, "generate") and hasattr(model, "aclose")
+
+
+async def asolve(
+    problem: Problem | str | Sequence[Message],
+    *,
+    model: Any = "fly",
+    strategy: Any = DEFAULT_STRATEGY,
+    budget: Budget | str | None = None,
+    seed: int = 0,
+    store: str | Memory | None = None,
+    concurrency: int | None = None,
+    reader: Reader | str | None = None,
+    observer: Observer | None = None,
+    on_start: Callable[[Run], None] | None = None,
+) -> Answer:
+    """``solve`` for async code.  ``on_start`` is handed the run: ``run.cancel()`` ends it early."""
+    session = Session(
+        model, store=store, concurrency=concurrency, reader=reader, observer=observer
+    )
+    async with session:
+        return await session.solve(problem, strategy, budget, seed=seed, on_start=on_start)
+
+
+def solve(
+    problem: Problem | str | Sequence[Message],
+    *,
+    model: Any = "fly",
+    strategy: Any = DEFAULT_STRATEGY,
+    budget: Budget | str | None = None,
+    seed: int = 0,
+    store: str | Memory | None = None,
+    concurrency: int | None = None,
+    reader: Reader | str | None = None,
+    observer: Observer | None = None,
+) -> Answer:
+    """Answer ``problem`` with ``strategy`` on ``model``, within ``budget``.
+
+    ``problem`` is a question, a list of OpenAI messages or a ``Problem``; ``model`` and
+    ``strategy`` are specs (``"fly"``, ``"best_of_n(n=16, verifier=prm)"``) or objects; ``budget`` a
+    ``Budget`` or ``"tokens=20k, seconds=30"``.  One ``seed`` decides everything that is drawn.
+    ``store`` is a file or URL where every call is remembered.  Ctrl-C ends the run with the best
+    answer so far (``answer.stopped == "interrupted"``).
+
+    Raises ``BadInput`` for a wrong value, before anything is spent, and ``WorldError`` when a
+    server or a file fails and no answer was reached.
+    """
+
+    async def main() -> Answer:
+        started: list[Run] = []
+        async with anyio.create_task_group() as tasks:
+            if threading.current_thread() is threading.main_thread():
+                await tasks.start(_watch_interrupts, started)
+            answer = await asolve(
+                problem,
+                model=model,
+                strategy=strategy,
+                budget=budget,
+                seed=seed,
+                store=store,
+                concurrency=concurrency,
+                reader=reader,
+                observer=observer,
+                on_start=started.append,
+            )
+            tasks.cancel_scope.cancel()
+        return answer
+
+    try:
+        return anyio.run(main)
+    except BaseExceptionGroup as group:
+        raise _only(group) from None
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    from outthink.core.run import _first
+
+    return _first(group)
+
+
+async def _watch_interrupts(started: list[Run], *, task_status: Any) -> None:
+    """Turn the first Ctrl-C into a cancelled run; a second one ends the program."""
+    with contextlib.ExitStack() as stack:
+        try:
+            signals: AsyncIterator[Any] = stack.enter_context(
+                anyio.open_signal_receiver(signal.SIGINT)
+            )
+        except (NotImplementedError, RuntimeError, ValueError):
+            task_status.started()
+            return
+        task_status.started()
+        count = 0
+        async for _ in signals:
+            count += 1
+            if count > 1 or not started:
+                raise KeyboardInterrupt
+            for run in started:
+                run.cancel("interrupted")
