@@ -1,0 +1,275 @@
+"""``fly``: the bundled model organism, a Llama of 1.9 million parameters in plain numpy.
+
+No key, no download, no torch.  It writes solutions to the word problems of ``outthink.tasks.chain``,
+one step a line, and goes wrong as larger models do; ``fly-prm`` judges each of its steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+
+from outthink.core.budget import Price, Reservation, Usage
+from outthink.core.errors import BadInput, ModelError, Refused
+from outthink.core.model import LOGPROBS, PREFIX, REWARD, SEEDS, Generation, Judged, Reply, Request
+from outthink.core.nouns import Message, text_of
+from outthink.core.registry import register
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+_ENGINES: dict[tuple[str, int], Any] = {}
+_LOCK = threading.Lock()
+
+
+def prompt_of(messages: Sequence[Message]) -> str:
+    """What fly reads of a chat: the first user message, whose question it answers."""
+    for message in messages:
+        if message["role"] == "user":
+            return text_of(message.get("content")).strip() + "\n"
+    return text_of(messages[-1].get("content")).strip() + "\n"
+
+
+def _tokenizer(folder: Path) -> Any:
+    from outthink.models.fly.tokenizer import Tokenizer
+
+    with _LOCK:
+        key = (f"tokenizer {folder}", 0)
+        if key not in _ENGINES:
+            _ENGINES[key] = Tokenizer.load(folder / "tokenizer.json")
+        return _ENGINES[key]
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path).expanduser() if path else WEIGHTS
+    if not (folder / "model.safetensors").exists():
+        raise BadInput(
+            f"no weights in {folder}: make them with 'outthink fly train --out {folder}'"
+        )
+    return folder
+
+
+@register("model", "fly")
+@dataclass(frozen=True)
+class Fly:
+    """The bundled language model: answers chain word problems, step by step.
+
+    ``weights`` is a folder with other weights of the same layout; ``max_rows`` the batch width
+    (it changes the speed, never a text).
+    """
+
+    weights: str = ""
+    max_rows: int = 64
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_rows <= 1024:
+            raise BadInput(f"max_rows={self.max_rows}: 1 to 1024 rows")
+
+    def open(self) -> FlyModel:
+        """The running model; all that are opened share one worker."""
+        return FlyModel(self)
+
+
+class FlyModel:
+    """The live ``fly``."""
+
+    capabilities = frozenset({PREFIX, LOGPROBS, SEEDS})
+    max_tokens = 256
+
+    def __init__(self, spec: Fly) -> None:
+        from outthink.models.fly.decode import Decoder
+        from outthink.models.fly.engine import Network
+
+        folder = _folder(spec.weights)
+        self.name = "fly" if not spec.weights else f"fly:{folder.name}"
+        self.native_n = True
+        self.tokenizer = _tokenizer(folder)
+        with _LOCK:
+            key = (str(folder), spec.max_rows)
+            if key not in _ENGINES:
+                _ENGINES[key] = Decoder(Network(folder), self.tokenizer, spec.max_rows)
+            self._decoder = _ENGINES[key]
+        network = self._decoder.network
+        self.context: int = network.context
+        self.price = Price(flops_per_token=2.0 * network.parameters)
+
+    def _ids(self, messages: Sequence[Message], prefix: str) -> tuple[int, ...]:
+        encode = self.tokenizer.encode
+        return (self.tokenizer.bos, *encode(prompt_of(messages)), *encode(prefix))
+
+    def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
+        """Prompt tokens, exactly."""
+        return len(self._ids(messages, prefix))
+
+    async def generate(self, request: Request, ticket: Reservation) -> Reply:
+        """Write ``n`` texts.  The tokens of ``prefix`` but the last count as cached: fly wrote them."""
+        from outthink.models.fly.decode import Job
+
+        ids = self._ids(request.messages, request.prefix)
+        room = self.context - len(ids)
+        if room < 1:
+            raise Refused(f"fly reads {self.context} tokens at most; this problem has {len(ids)}")
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+
+        def finish(error: BaseException | None) -> None:
+            if not ready.done():
+                if error is None:
+                    ready.set_result(None)
+                else:
+                    ready.set_exception(ModelError(f"fly failed: {error}"))
+
+        def done(_: Job, error: BaseException | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(finish, error)
+
+        job = Job(
+            ids=ids,
+            seeds=tuple(request.seeds) or tuple(range(request.n)),
+            max_new=min(request.max_tokens, room),
+            temperature=request.temperature,
+            top_p=request.top_p,
+            top_k=request.top_k,
+            stop=tuple(s.encode() for s in request.stop if s),
+            done=done,
+        )
+        cached = len(ids) - 1 if request.prefix else 0
+        ticket.partial = self.price.usage(len(ids), 0, cached=cached)
+        self._decoder.submit(job)
+        try:
+            await ready
+        except asyncio.CancelledError:
+            job.cancelled = True
+            spent = sum(len(row.tokens) for row in job.rows)
+            ticket.partial = self.price.usage(len(ids), spent, cached=cached)
+            raise
+        rows = [
+            Generation(
+                text=row.written.decode("utf-8", errors="replace"),
+                tokens=len(row.tokens),
+                finish=row.finish,
+                stopped_by=row.stopped_by.decode() if row.stopped_by is not None else None,
+                logprob=float(sum(row.logprobs)),
+                logprobs=np.array(row.logprobs) if request.logprobs else None,
+            )
+            for row in job.rows
+        ]
+        usage = self.price.usage(len(ids), sum(g.tokens for g in rows), cached=cached)
+        notes: tuple[str, ...] = ()
+        if any(m["role"] == "assistant" for m in request.messages):
+            notes = ("fly reads the first question only: earlier attempts were not seen",)
+        return Reply(tuple(rows), usage, notes)
+
+    async def aclose(self) -> None:
+        """Nothing to close: the worker ends by itself when idle."""
+
+
+@register("model", "fly-prm")
+@dataclass(frozen=True)
+class FlyPrm:
+    """The process reward model of ``fly``: the probability that a solution is still right, by line."""
+
+    weights: str = ""
+
+    def open(self) -> FlyReward:
+        """The running reward model."""
+        return FlyReward(self)
+
+
+class FlyReward:
+    """The live ``fly-prm``; a line's score is read at its newline."""
+
+    capabilities = frozenset({REWARD})
+    max_tokens = 1
+    native_n = False
+
+    def __init__(self, spec: FlyPrm) -> None:
+        from outthink.models.fly.engine import Network
+
+        folder = _folder(spec.weights or str(WEIGHTS / "prm"))
+        home = folder if (folder / "tokenizer.json").exists() else folder.parent
+        self.name = "fly-prm" if not spec.weights else f"fly-prm:{folder.name}"
+        self.tokenizer = _tokenizer(home)
+        with _LOCK:
+            key = (f"prm {folder}", 0)
+            if key not in _ENGINES:
+                _ENGINES[key] = (Network(folder, block=16), threading.Lock())
+            self._network, self._busy = _ENGINES[key]
+        self.price = Price(flops_per_token=2.0 * self._network.parameters)
+        self._newline = self.tokenizer.encode("\n")[0]
+
+    def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
+        """Tokens of the question and the text."""
+        encode = self.tokenizer.encode
+        return 1 + len(encode(prompt_of(messages))) + len(encode(prefix))
+
+    async def generate(self, request: Request, ticket: Reservation) -> Reply:
+        """A reward model writes nothing."""
+        raise Refused("fly-prm scores texts and writes none: use it as a verifier, prm(...)")
+
+    async def reward(
+        self, items: Sequence[Judged], ticket: Reservation
+    ) -> tuple[list[tuple[float, ...]], Usage]:
+        """Step scores of each text; the question and ``known`` count as cached after their first use."""
+        encode = self.tokenizer.encode
+        texts: list[tuple[tuple[int, ...], int]] = []
+        read = cached = 0
+        seen: set[str] = set()
+        for item in items:
+            question = prompt_of(item.messages)
+            head = (self.tokenizer.bos, *encode(question))
+            body = tuple(encode(item.text))
+            texts.append(((*head, *body), len(head)))
+            read += len(head) + len(body)
+            if item.known:
+                cached += len(head) + len(encode(item.known))
+            elif question in seen:
+                cached += len(head)
+            seen.add(question)
+        scores = await anyio.to_thread.run_sync(self._score, texts)
+        return scores, self.price.usage(read, 0, cached=cached)
+
+    def _score(self, texts: list[tuple[tuple[int, ...], int]]) -> list[tuple[float, ...]]:
+        with self._busy:
+            out: list[tuple[float, ...]] = []
+            for first in range(0, len(texts), 16):
+                out.extend(self._batch(texts[first : first + 16]))
+            return out
+
+    def _batch(self, texts: list[tuple[tuple[int, ...], int]]) -> list[tuple[float, ...]]:
+        """Score up to 16 texts; the question is read once and kept, as is what each came to."""
+        net = self._network
+        longest = max(len(ids) for ids, _ in texts)
+        if longest > net.context:
+            raise Refused(f"fly-prm reads {net.context} tokens at most; this text has {longest}")
+        net.reserve(16, longest)
+        out: list[tuple[float, ...]] = []
+        groups: list[tuple[int, int, Sequence[int]]] = []
+        for slot, (ids, head) in enumerate(texts):
+            if net.longest(ids, head - 1) is None or head == len(ids):
+                net.forward([(slot, 0, ids[: head - 1])])
+                net.keep(slot, ids[: head - 1])
+            # scores are read from the question's end on, so the state may end there at most
+            state = net.longest(ids, head - 1)
+            assert state is not None
+            net.load(slot, state)
+            groups.append((slot, len(state.ids), ids[len(state.ids) :]))
+        hidden = net.forward(groups)
+        values = net.values_of(hidden)
+        first = 0
+        for (ids, head), (_, start, part) in zip(texts, groups, strict=True):
+            mine = values[first : first + len(part)]
+            first += len(part)
+            marks = [i - start for i in range(head, len(ids)) if ids[i] == self._newline]
+            steps = tuple(float(mine[m]) for m in marks)
+            out.append(steps or (float(mine[-1]),))
+        return out
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
