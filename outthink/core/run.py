@@ -204,6 +204,23 @@ class Run:
             raise BudgetExhausted(self.limit or "calls")
         return ordered()
 
+    async def batch(
+        self, prompts: Sequence[Sequence[Message]], *, model: Any = "main", **params: Any
+    ) -> list[Sample | None]:
+        """One sample for each prompt, side by side; ``None`` where the budget or the model gave out.
+
+        Raises ``ModelError`` when all failed.
+        """
+        nodes = self._allocate(len(prompts))
+        jobs = [_Job(node, tuple(p)) for node, p in zip(nodes, prompts, strict=True)]
+        done: dict[Node, Sample] = {}
+
+        def emit(sample: Sample) -> None:
+            done[sample.node] = sample
+
+        await self._produce(jobs, model, params, emit)
+        return [done.get(node) for node in nodes]
+
     @contextlib.asynccontextmanager
     async def samples(
         self,

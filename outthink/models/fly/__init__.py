@@ -81,6 +81,8 @@ class FlyModel:
 
     capabilities = frozenset({PREFIX, LOGPROBS, SEEDS})
     max_tokens = 256
+    #: what ends a step: solutions are written one step a line
+    step = "\n"
 
     def __init__(self, spec: Fly) -> None:
         from outthink.models.fly.decode import Decoder

@@ -2,8 +2,8 @@
 
 **Same bits in any company.**  A row's numbers must not depend on which other rows are computed
 beside it, or answers would change with concurrency.  BLAS gives equal bits for equal shapes only, so
-every product here has a fixed shape: linear layers run in blocks of ``BLOCK`` rows, the cache is cut
-into chunks of ``CHUNK`` positions, and attention takes queries ``block`` at a time, aligned to their
+every product here has a fixed shape: linear layers run in blocks of rows (as many as this machine's
+BLAS treats alike, found when the weights are read), the cache is cut into chunks of ``CHUNK`` positions, and attention takes queries ``block`` at a time, aligned to their
 position.  Sums over chunks are taken in order, and what lies beyond a row's end adds exact zeros.
 """
 
@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 F32 = npt.NDArray[np.float32]
-BLOCK = 32
 CHUNK = 64
 
 
@@ -105,6 +104,8 @@ class Network:
         else:
             self.score = None
         self.head = np.ascontiguousarray(self.embed.T)
+        first = self.layers[0]
+        self.rows = _alike([first.qkv, first.out, first.up, first.down, self.head])
         self.parameters = int(sum(t.size for t in w.values()))
         rope = config.get("rope_parameters") or {}
         theta = float(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
@@ -185,7 +186,7 @@ class Network:
         ids = np.array([i for _, _, part in groups for i in part], dtype=np.int64)
         at = np.concatenate([np.arange(s, s + len(p)) for _, s, p in groups])
         count = len(ids)
-        rows = -(-count // BLOCK) * BLOCK
+        rows = -(-count // self.rows) * self.rows
         x = np.zeros((rows, self.hidden), np.float32)
         x[:count] = self.embed[ids]
         cos, sin = self.cos[at][:, None, :], self.sin[at][:, None, :]
@@ -220,7 +221,7 @@ class Network:
 
     def logits(self, hidden: F32) -> F32:
         """Next-token logits ``(rows, vocabulary)`` of hidden states."""
-        return self._linear(_padded(hidden), self.head)[: len(hidden)]
+        return self._linear(_padded(hidden, self.rows), self.head)[: len(hidden)]
 
     def values_of(self, hidden: F32) -> npt.NDArray[np.float64]:
         """The score head's probability for each hidden state ``(rows,)``."""
@@ -235,7 +236,7 @@ class Network:
         return np.asarray(x / np.sqrt(mean + self.eps) * weight)
 
     def _linear(self, x: F32, w: F32) -> F32:
-        out = np.matmul(x.reshape(-1, BLOCK, x.shape[1]), w)
+        out = np.matmul(x.reshape(-1, self.rows, x.shape[1]), w)
         return np.asarray(out.reshape(len(x), -1))
 
     def _attend_text(self, layer: int, slot: int, start: int, q: F32) -> F32:
@@ -274,8 +275,32 @@ class Network:
         return np.asarray(out / total[..., None])
 
 
-def _padded(x: F32) -> F32:
-    rows = -(-len(x) // BLOCK) * BLOCK
+def _alike(weights: Sequence[F32]) -> int:
+    """The largest block of rows in which a product gives equal rows equal bits, wherever they stand.
+
+    BLAS may treat the rows of one product differently by place (threads, edge kernels).
+    """
+    rng = np.random.default_rng(0)
+    for rows in (32, 16, 8, 4, 2):
+        same = True
+        for w in weights:
+            one = rng.standard_normal((1, w.shape[0])).astype(np.float32)
+            x = rng.standard_normal((2, rows, w.shape[0])).astype(np.float32)
+            base = np.matmul(np.repeat(one, rows, axis=0), w)
+            same = same and bool((base == base[0]).all())
+            for place in range(rows):
+                mixed = x.copy()
+                mixed[1, place] = one
+                same = same and bool((np.matmul(mixed, w)[1, place] == base[0]).all())
+            if not same:
+                break
+        if same:
+            return rows
+    return 1
+
+
+def _padded(x: F32, block: int) -> F32:
+    rows = -(-len(x) // block) * block
     if rows == len(x):
         return x
     out = np.zeros((rows, x.shape[1]), np.float32)

@@ -1,0 +1,95 @@
+"""What several strategies share: range checks, votes, and the shell around a search core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from outthink.core.errors import BadInput
+from outthink.core.nouns import Answer, Pool, Sample
+from outthink.core.run import Run
+from outthink.search.steps import Tree
+from outthink.select.best import best
+from outthink.select.vote import weighted
+
+
+def check(part: Any, **ranges: tuple[float | None, float | None]) -> None:
+    """Raise ``BadInput`` for a parameter outside its closed range; ``None`` values pass."""
+    for name, (low, high) in ranges.items():
+        value = getattr(part, name)
+        if value is None:
+            continue
+        if not ((low is None or value >= low) and (high is None or value <= high)):
+            bounds = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+            raise BadInput(f"{part.registered[1]}: {name}={value} must be {bounds}")
+
+
+def step_of(run: Run, step: str | None) -> str:
+    """The string that ends a step: as given, else the model's own, else an empty line."""
+    return step if step is not None else str(getattr(run.model(), "step", "\n\n"))
+
+
+def decide(run: Run, pool: Pool, scores: Sequence[float] | None, vote: bool) -> Answer:
+    """The answer of a pool: by (weighted) vote over answer classes, or its best-scored sample.
+
+    The text shown is the best-scored one of the winning class.
+    """
+    if scores is None:
+        return run.answer(pool, weighted(pool.classes, np.ones(len(pool))))
+    pool = pool.with_scores("verifier", scores)
+    w = pool.scores["verifier"]
+    chosen = weighted(pool.classes, w) if vote else best(w, pool.classes)
+    return run.answer(pool, chosen, np.where(np.isfinite(w), w, 0.0))
+
+
+async def grow(
+    run: Run,
+    core: Tree,
+    verifier: Any,
+    *,
+    vote: bool,
+    step: str,
+    max_steps: int,
+    temperature: float,
+    max_tokens: int | None,
+    lookahead: int = 0,
+) -> Answer:
+    """Drive an ask / tell core: extend what it asks for, score the children, tell it.
+
+    Ends when the core is done, after ``max_steps`` rounds, or when the budget gives out; proposes the
+    answer of what is there after every round.
+    """
+    nodes: list[Sample] = [run.root()]
+    answer: Answer | None = None
+    for _ in range(max_steps):
+        asked = core.ask()
+        if not asked:
+            break
+        old = [nodes[i] for i in asked]
+        options = {"stop": (step,), "max_tokens": max_tokens}
+        new = await run.extend(old, temperature=temperature, **options)
+        grown = [(i, c) for i, o, c in zip(asked, old, new, strict=True) if c is not o]
+        seen = [c for _, c in grown]
+        for _ in range(lookahead):
+            seen = await run.extend(seen, temperature=0.0, **options)
+        scores = await run.score(seen, verifier)
+        for (i, child), score in zip(grown, scores, strict=True):
+            core.tell(i, score.value, child.finished)
+            nodes.append(child)
+        answer = await outcome(run, core, nodes, vote)
+        run.propose(answer)
+        if run.limit is not None:
+            break
+    if answer is None:
+        answer = await outcome(run, core, nodes, vote)
+    return answer
+
+
+async def outcome(run: Run, core: Tree, nodes: list[Sample], vote: bool) -> Answer:
+    """The answer of a search so far: from its finished nodes, else from its frontier."""
+    found = core.leaves() or [i for i in dict.fromkeys(core.frontier) if i]
+    found = found or list(range(1, len(nodes))) or [0]
+    pool = await run.pool([nodes[i] for i in found])
+    return decide(run, pool, [core.value[i] for i in found], vote)

@@ -1,0 +1,51 @@
+"""Best of n: draw n samples, let a verifier score them, give the best.
+
+    answer = argmax_i v(x, y_i),   y_1 ... y_n ~ p(. | x)
+
+With ``vote`` the scores are summed over samples of the same answer instead, and the heaviest answer
+wins (best-of-n weighted, S050, arXiv 2408.03314).  The verifier decides what a score is: the last,
+least or mean step of a process reward model, an outcome score, a judge's rating.
+
+Cost: n samples and n scores.  Needs a verifier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from outthink.core.nouns import Answer, Problem, Sample
+from outthink.core.registry import part, strategy
+from outthink.core.run import Run
+from outthink.strategies._common import check, decide
+
+
+@strategy("best_of_n", sources=("S050",), needs=("VERIFIER",))
+@dataclass(frozen=True)
+class BestOfN:
+    """The sample of n that a verifier scores highest; ties go to the earlier sample."""
+
+    n: int = 16
+    verifier: Any = part("verifier", None)
+    vote: Literal["best", "weighted"] = "best"
+    temperature: float = 0.8
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check(self, n=(1, 100_000), temperature=(0.0, 5.0), max_tokens=(1, None))
+
+    async def __call__(self, problem: Problem, run: Run) -> Answer:
+        """Sample, score, choose."""
+
+        async def choose(samples: list[Sample]) -> Answer:
+            scores = await run.score(samples, self.verifier)
+            values = [s.value for s in scores]
+            return decide(run, await run.pool(samples), values, self.vote == "weighted")
+
+        async def unscored(samples: list[Sample]) -> Answer:
+            return decide(run, await run.pool(samples), None, True)
+
+        samples = await run.gather(
+            self.n, propose=unscored, temperature=self.temperature, max_tokens=self.max_tokens
+        )
+        return await choose(samples)

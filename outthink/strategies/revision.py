@@ -1,0 +1,85 @@
+"""Sequential revision: each attempt sees the attempts before it (Snell et al., S050, arXiv 2408.03314).
+
+``n`` attempts in ``n / length`` parallel chains.  Attempt t of a chain is drawn with up to ``memory``
+(4, as published) former attempts of its chain in the context and the request to correct them.  The
+answer is chosen over all attempts of all chains: by majority, or, with a verifier, by the weighted
+vote of each chain's best attempt (hierarchical selection, section 6 of the paper).
+
+The paper trains a model to revise; here the revision is asked for in words, so it is worth what the
+model's own ability to correct itself is worth.
+
+Cost: n samples; prompts grow by the attempts shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from outthink.core.errors import BadInput, BudgetExhausted
+from outthink.core.nouns import Answer, Message, Problem, Sample
+from outthink.core.registry import part, strategy
+from outthink.core.run import Run
+from outthink.strategies._common import check, decide
+
+REQUEST = (
+    "Your earlier attempts stand above and may be wrong. Find the mistake, if there is one, and "
+    "solve the problem again from the start, in the same form."
+)
+
+
+@strategy("revision", sources=("S050",))
+@dataclass(frozen=True)
+class Revision:
+    """Chains of attempts, each shown the former ones and asked to correct them."""
+
+    n: int = 8
+    length: int = 4
+    verifier: Any = part("verifier", None)
+    memory: int = 4
+    temperature: float = 0.8
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check(self, n=(1, 10_000), length=(1, None), memory=(1, 100))
+        check(self, temperature=(0.0, 5.0), max_tokens=(1, None))
+        if self.n % self.length and self.n > self.length:
+            raise BadInput(f"revision: n={self.n} must be a multiple of length={self.length}")
+
+    async def __call__(self, problem: Problem, run: Run) -> Answer:
+        """Grow all chains by one attempt a round, then choose."""
+        length = min(self.length, self.n)
+        chains: list[list[Sample]] = [[] for _ in range(max(1, self.n // length))]
+        for _ in range(length):
+            asked = [self._messages(problem, chain) for chain in chains]
+            attempts = await run.batch(
+                asked, temperature=self.temperature, max_tokens=self.max_tokens
+            )
+            for chain, attempt in zip(chains, attempts, strict=True):
+                if attempt is not None:
+                    chain.append(attempt)
+            made = [s for chain in chains for s in chain]
+            if not made:
+                raise BudgetExhausted(run.limit or "calls")
+            run.propose(decide(run, await run.pool(made), None, True))
+            if run.limit is not None:
+                break
+        return await self._choose(run, [chain for chain in chains if chain])
+
+    def _messages(self, problem: Problem, chain: list[Sample]) -> list[Message]:
+        messages: list[Message] = list(problem.messages)
+        for attempt in chain[-self.memory :]:
+            messages.append({"role": "assistant", "content": attempt.text})
+            messages.append({"role": "user", "content": REQUEST})
+        return messages
+
+    async def _choose(self, run: Run, chains: list[list[Sample]]) -> Answer:
+        made = [s for chain in chains for s in chain]
+        if self.verifier is None:
+            return decide(run, await run.pool(made), None, True)
+        scores = {
+            s.node: score.value
+            for s, score in zip(made, await run.score(made, self.verifier), strict=True)
+        }
+        tops = [max(chain, key=lambda s: scores[s.node]) for chain in chains]
+        return decide(run, await run.pool(tops), [scores[s.node] for s in tops], True)
