@@ -499,7 +499,13 @@ class Run:
             again: list[_Job] = []
             counts: list[int] = []
 
-            async def call(group: list[_Job], ticket: Reservation, tokens: int) -> None:
+            async def call(
+                group: list[_Job],
+                ticket: Reservation,
+                tokens: int,
+                again: list[_Job] = again,
+                counts: list[int] = counts,
+            ) -> None:
                 try:
                     rest = await self._call(model, role, group, ticket, tokens, settings, emit)
                 except (NotAuthorised, NoSuchModel, Refused):
@@ -569,7 +575,7 @@ class Run:
             missing = {name: job for name, job in index.items() if name not in found}
             rest: list[_Job] = []
             if missing:
-                seeds = {n: s for n, s in zip(index, request.seeds, strict=True)}
+                seeds = dict(zip(index, request.seeds, strict=True))
                 live = replace(request, n=len(missing), seeds=tuple(seeds[n] for n in missing))
                 async with self._slot():
                     sending = True

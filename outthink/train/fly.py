@@ -303,7 +303,8 @@ def sample_solutions(
 
     path, chunk = out / "samples.jsonl", 96
     tokenizer = tokenizers.Tokenizer.from_file(str(weights / "tokenizer.json"))
-    model = LlamaForCausalLM.from_pretrained(str(weights)).float().eval()
+    model: Any = LlamaForCausalLM.from_pretrained(str(weights))
+    model = model.float().eval()
     have = len(path.read_text().splitlines()) if path.exists() else 0
     first = have // (chunk * recipe.samples)
     if path.exists():
@@ -383,9 +384,10 @@ def train_reward_model(
         rows.append(([1, *q, *s], marks))
     torch.manual_seed(recipe.seed)
     config = AutoConfig.from_pretrained(str(weights), num_labels=1)
-    model = LlamaForTokenClassification(config).float()
-    language = LlamaForCausalLM.from_pretrained(str(weights)).float()
-    model.model.load_state_dict(language.model.state_dict())
+    reward: Any = LlamaForTokenClassification
+    model = reward(config).float()
+    language: Any = LlamaForCausalLM.from_pretrained(str(weights))
+    model.model.load_state_dict(language.float().model.state_dict())
     optimizer = _optimizer(model, Recipe(weight_decay=recipe.weight_decay))
     plan: list[list[int]] = []
     for epoch in range(recipe.epochs):

@@ -3,8 +3,9 @@
 **Same bits in any company.**  A row's numbers must not depend on which other rows are computed
 beside it, or answers would change with concurrency.  BLAS gives equal bits for equal shapes only, so
 every product here has a fixed shape: linear layers run in blocks of rows (as many as this machine's
-BLAS treats alike, found when the weights are read), the cache is cut into chunks of ``CHUNK`` positions, and attention takes queries ``block`` at a time, aligned to their
-position.  Sums over chunks are taken in order, and what lies beyond a row's end adds exact zeros.
+BLAS treats alike, found when the weights are read), the cache is cut into chunks of ``CHUNK``
+positions, and attention takes queries ``block`` at a time, aligned to their position.  Sums over
+chunks are taken in order, and what lies beyond a row's end adds exact zeros.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 #: How text is cut before merging.  The same expression is in ``tokenizer.json``.
@@ -59,10 +60,10 @@ class Tokenizer:
         """Read a ``tokenizer.json``."""
         model = json.loads(path.read_text(encoding="utf-8"))
         bpe = model["model"]
-        merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in bpe["merges"]]
+        merges = [m.split(" ") if isinstance(m, str) else m for m in bpe["merges"]]
         vocab = dict(bpe["vocab"])
         vocab.update({t["content"]: t["id"] for t in model.get("added_tokens", [])})
-        return cls(vocab, merges)
+        return cls(vocab, [(left, right) for left, right in merges])
 
     def encode(self, text: str) -> list[int]:
         """The ids of ``text``; no special token is added or read from it."""
@@ -83,7 +84,7 @@ class Tokenizer:
     def _merge(self, piece: str) -> list[int]:
         parts = [self._bytes[b] for b in piece.encode("utf-8", errors="replace")]
         while len(parts) > 1:
-            pairs = [self.ranks.get(pair, 1 << 30) for pair in zip(parts, parts[1:], strict=False)]
+            pairs = [self.ranks.get(pair, 1 << 30) for pair in pairwise(parts)]
             best = min(pairs)
             if best == 1 << 30:
                 break
