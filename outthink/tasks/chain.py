@@ -185,6 +185,81 @@ def step_labels(problem: ChainProblem, text: str) -> list[bool]:
     return labels
 
 
+def right_lines(problem: ChainProblem, place: int, previous: int | None) -> tuple[str, ...]:
+    """The right texts of line ``place``, given the value that the line before it came to.
+
+    ``previous`` is ``None`` for a line that came to nothing readable: then no line is right.
+    """
+    if place == 0:
+        previous = problem.steps[0].left
+    if previous is None or place > len(problem.steps):
+        return ()
+    if place == len(problem.steps):
+        return (f"answer: {previous}",)
+    op, n = problem.steps[place].op, problem.steps[place].right
+    if op == "/" and previous % n:
+        return ()
+    value = {"+": previous + n, "-": previous - n, "*": previous * n, "/": previous // n}[op]
+    if value < 0:
+        return ()
+    straight = f"{previous} {op} {n} = {value}"
+    return (straight, f"{n} {op} {previous} = {value}") if op in "+*" else (straight,)
+
+
+def right_so_far(problem: ChainProblem, text: str) -> list[bool]:
+    """For each character: is its line, up to there, the beginning of a right one?
+
+    A line is judged by what the text says before it, so a later line may be right after a wrong one.
+    """
+    out: list[bool] = []
+    previous: int | None = None
+    for place, line in enumerate(text.split("\n")):
+        wanted = [w + "\n" for w in right_lines(problem, place, previous)]
+        shown = line + "\n"
+        out += [any(w.startswith(shown[:end]) for w in wanted) for end in range(1, len(shown) + 1)]
+        found = _LINE.match(line)
+        previous = int(found[4]) if found else None
+    return out[: len(text)]
+
+
+def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
+    """A solution in which each line is spoiled with probability ``share``; later lines follow it.
+
+    A spoiled line has a wrong result, misreads a number or an operation, or ends too early.
+    """
+    lines: list[str] = []
+    value = problem.steps[0].left
+    for step in problem.steps:
+        left, op, n = value, step.op, step.right
+        kind = rng.choice(("digit", "digit", "near", "near", "left", "right", "op", "end"))
+        kind = kind if rng.random() < share else ""
+        if kind == "end" and lines:
+            break
+        if kind == "left":
+            left = _misread(rng, left)
+        if kind == "right":
+            n = _misread(rng, n)
+        if kind == "op":
+            op = rng.choice([o for o in "+-*/" if o != op])
+        value = {"+": left + n, "-": left - n, "*": left * n, "/": left // max(n, 1)}[op]
+        if kind == "digit":
+            value = _misread(rng, max(value, 0))
+        if kind == "near":
+            value += rng.choice((-10, -2, -1, 1, 2, 10))
+        value = max(value, 0)
+        lines.append(f"{left} {op} {n} = {value}")
+    last = _misread(rng, value) if rng.random() < share / 4 else value
+    return "".join(line + "\n" for line in lines) + f"answer: {last}\n"
+
+
+def _misread(rng: random.Random, n: int) -> int:
+    """``n`` with one digit changed."""
+    digits = list(str(n))
+    at = rng.randrange(len(digits))
+    digits[at] = rng.choice([d for d in "0123456789" if d != digits[at]])
+    return int("".join(digits))
+
+
 def check(problem: ChainProblem, text: str) -> bool:
     """Does the text end in the right ``answer:`` line?  (The outcome only, not the way.)"""
     found = re.findall(r"^answer: (\d+)\s*$", text, flags=re.MULTILINE)

@@ -2,8 +2,8 @@
 
 The language model is a small Llama, trained on the reference solutions of ``outthink.tasks`` with
 the loss on the solution only.  The process reward model starts from its weights and learns, at the
-end of every line that the language model *sampled*, whether the solution is still right there: the
-label is exact, since the family knows every true step.
+every token of a solution (its own samples, and spoiled references), whether the line is right so
+far: the label is exact, since the family knows every true step.
 
 Everything is a function of the recipe: batch ``b`` is drawn from ``(seed, b)``, the learning rate
 depends on the step, and the number of steps follows from the token budget.  A killed run goes on
@@ -93,41 +93,59 @@ def draw(rng: random.Random, recipe: Recipe) -> chain.ChainProblem:
             return problem
 
 
-def batches(recipe: Recipe, tokenizer: Any, start: int) -> Iterator[tuple[int, Any, Any]]:
-    """``(batch index, ids (rows, length), labels (rows, length))`` from batch ``start`` on.
+Rows = Callable[[random.Random], list[tuple[list[int], list[float]]]]
 
-    Problems come in groups of 8 batches, sorted by length inside the group so that little is
-    padded; labels are -100 on the question and on padding.
+
+def pack(tag: str, rows_of: Rows, batch_tokens: int, start: int) -> Iterator[tuple[Any, Any]]:
+    """``(ids (rows, length), targets (rows, length))`` from batch ``start`` on, without an end.
+
+    Rows come in groups of 8 batches, sorted by length inside the group so that little is padded;
+    targets are -100 on padding.  Batch ``b`` depends on ``tag`` and ``b`` alone.
     """
-    group_size, number = 8, start
+    size, number = 8, start
     while True:
-        group, first = divmod(number, group_size)
-        rng = random.Random(f"fly/{recipe.seed}/{group}")
-        rows: list[tuple[list[int], int]] = []
+        group, first = divmod(number, size)
+        rng = random.Random(f"{tag}/{group}")
+        rows: list[tuple[list[int], list[float]]] = []
         total = 0
-        while total < group_size * recipe.batch_tokens:
-            chunk = [draw(rng, recipe) for _ in range(64)]
-            questions = tokenizer.encode_batch([p.question + "\n" for p in chunk])
-            solutions = tokenizer.encode_batch([p.solution for p in chunk])
-            for q, s in zip(questions, solutions, strict=True):
-                rows.append(([1, *q.ids, *s.ids, 2], len(q.ids) + 1))
-                total += len(rows[-1][0])
+        while total < size * batch_tokens:
+            fresh = rows_of(rng)
+            rows += fresh
+            total += sum(len(ids) for ids, _ in fresh)
         rows.sort(key=lambda row: len(row[0]))
-        cuts = np.array_split(np.cumsum([len(r[0]) for r in rows]), 1)[0]
-        edges = [int(np.searchsorted(cuts, cuts[-1] * i / group_size)) for i in range(9)]
+        ends = np.cumsum([len(ids) for ids, _ in rows])
+        edges = [int(np.searchsorted(ends, ends[-1] * i / size)) for i in range(size + 1)]
         edges[-1] = len(rows)
-        order = list(range(group_size))
+        order = list(range(size))
         rng.shuffle(order)
-        for i in range(first, group_size):
+        for i in range(first, size):
             part = rows[edges[order[i]] : edges[order[i] + 1]]
             width = max(len(ids) for ids, _ in part)
             x = np.zeros((len(part), width), dtype=np.int64)
-            y = np.full((len(part), width), -100, dtype=np.int64)
-            for r, (ids, prompt) in enumerate(part):
+            y = np.full((len(part), width), -100.0)
+            for r, (ids, targets) in enumerate(part):
                 x[r, : len(ids)] = ids
-                y[r, prompt : len(ids)] = ids[prompt:]
-            yield number, x, y
+                y[r, : len(ids)] = targets
+            yield x, y
             number += 1
+
+
+def solutions(recipe: Recipe, tokenizer: Any) -> Rows:
+    """Rows for the language model: 64 problems with their solutions, the loss on the solution."""
+
+    def rows_of(rng: random.Random) -> list[tuple[list[int], list[float]]]:
+        chunk = [draw(rng, recipe) for _ in range(64)]
+        questions = tokenizer.encode_batch([p.question + "\n" for p in chunk])
+        answers = tokenizer.encode_batch([p.solution for p in chunk])
+        rows: list[tuple[list[int], list[float]]] = []
+        for q, a in zip(questions, answers, strict=True):
+            ids = [1, *q.ids, *a.ids, 2]
+            rows.append(
+                (ids, [-100.0] * (len(q.ids) + 1) + [float(i) for i in ids[len(q.ids) + 1 :]])
+            )
+        return rows
+
+    return rows_of
 
 
 def build(recipe: Recipe) -> Any:
@@ -219,7 +237,9 @@ def train_language_model(
 
     model.train()
     losses: list[float] = []
-    for _, x, y in batches(recipe, tokenizer, step):
+    rows_of = solutions(recipe, tokenizer)
+    for x, marks in pack(f"fly/{recipe.seed}", rows_of, recipe.batch_tokens, step):
+        y = marks.astype(np.int64)
         if step >= steps or (seconds is not None and time.monotonic() - started > seconds):
             break
         for group in optimizer.param_groups:
@@ -276,17 +296,20 @@ class PrmRecipe:
     """Everything that decides the process reward model's weights, given the language model's."""
 
     seed: int = 0
+    tokens: int = 12_000_000
     problems: int = 7_000
     samples: int = 4
     temperature: float = 1.0
-    epochs: int = 2
+    own_share: float = 0.4
+    corrupt: float = 0.3
     batch_tokens: int = 6144
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    warmup: int = 40
+    warmup: int = 60
+    line_weight: float = 4.0
     threads: int = 2
     bf16: bool = True
-    digit_weights: tuple[int, ...] = (1, 5, 4, 0)
+    digit_weights: tuple[int, ...] = (2, 5, 3, 0)
 
 
 def sample_solutions(
@@ -350,6 +373,35 @@ def sample_solutions(
     return True
 
 
+def judged_rows(recipe: PrmRecipe, tokenizer: Any, samples: list[dict[str, Any]]) -> Rows:
+    """Rows for the reward model: the language model's own texts, and spoiled reference solutions.
+
+    Every token of the solution has a target: 1 while its line is the beginning of a right one
+    (``chain.right_lines``: right given what the text says before it), else 0.
+    """
+    dials = Recipe(seed=recipe.seed, digit_weights=recipe.digit_weights)
+
+    def rows_of(rng: random.Random) -> list[tuple[list[int], list[float]]]:
+        pairs: list[tuple[chain.ChainProblem, str]] = []
+        for _ in range(64):
+            if rng.random() < recipe.own_share:
+                record = rng.choice(samples)
+                pairs.append((chain.make(*record["dials"]), record["text"]))
+            else:
+                problem = draw(rng, dials)
+                pairs.append((problem, chain.spoiled(problem, rng, recipe.corrupt)))
+        questions = tokenizer.encode_batch([p.question + "\n" for p, _ in pairs])
+        texts = tokenizer.encode_batch([t for _, t in pairs])
+        rows: list[tuple[list[int], list[float]]] = []
+        for (problem, text), q, t in zip(pairs, questions, texts, strict=True):
+            so_far = chain.right_so_far(problem, text)
+            marks = [float(so_far[end - 1]) for _, end in t.offsets]
+            rows.append(([1, *q.ids, *t.ids], [-100.0] * (len(q.ids) + 1) + marks))
+        return rows
+
+    return rows_of
+
+
 def train_reward_model(
     recipe: PrmRecipe,
     weights: Path,
@@ -359,9 +411,11 @@ def train_reward_model(
 ) -> dict[str, Any]:
     """Train the process reward model that starts from the language model of ``weights``.
 
-    At the newline that ends each sampled line it learns the probability that the solution is still
-    right there; the label is exact (``chain.step_labels``).  Writes ``model.safetensors`` (layout of
-    ``LlamaForTokenClassification`` with one label), ``config.json`` and ``curve.csv``.
+    At every token it learns whether the line is right so far, given the lines before it; the
+    newline, where the score is read, weighs ``line_weight`` times.  The probability that a solution
+    is still right after line i is the product of the scores of lines 1..i.  Writes
+    ``model.safetensors`` (layout of ``LlamaForTokenClassification`` with one label),
+    ``config.json`` and ``curve.csv``.
     """
     torch = _torch()
     import tokenizers
@@ -374,14 +428,7 @@ def train_reward_model(
         return {"finished": False}
     tokenizer = tokenizers.Tokenizer.from_file(str(weights / "tokenizer.json"))
     newline = tokenizer.encode("\n").ids[0]
-    rows: list[tuple[list[int], list[float]]] = []
-    for line in (out / "samples.jsonl").read_text().splitlines():
-        record = json.loads(line)
-        question = chain.make(*record["dials"]).question
-        q, s = tokenizer.encode(question + "\n").ids, tokenizer.encode(record["text"]).ids
-        marks, labels = [-100.0] * (len(q) + 1), iter(record["labels"])
-        marks += [float(next(labels)) if i == newline else -100.0 for i in s]
-        rows.append(([1, *q, *s], marks))
+    samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     torch.manual_seed(recipe.seed)
     config = AutoConfig.from_pretrained(str(weights), num_labels=1)
     reward: Any = LlamaForTokenClassification
@@ -389,21 +436,8 @@ def train_reward_model(
     language: Any = LlamaForCausalLM.from_pretrained(str(weights))
     model.model.load_state_dict(language.float().model.state_dict())
     optimizer = _optimizer(model, Recipe(weight_decay=recipe.weight_decay))
-    plan: list[list[int]] = []
-    for epoch in range(recipe.epochs):
-        rng = random.Random(f"prm/{recipe.seed}/order/{epoch}")
-        order = sorted(range(len(rows)), key=lambda i: (len(rows[i][0]) // 8, rng.random()))
-        batch: list[int] = []
-        found: list[list[int]] = []
-        for i in order:
-            if (len(batch) + 1) * len(rows[i][0]) > recipe.batch_tokens:
-                found.append(batch)
-                batch = []
-            batch.append(i)
-        found.append(batch)
-        rng.shuffle(found)
-        plan += [b for b in found if b]
     schedule = Recipe(learning_rate=recipe.learning_rate, warmup=recipe.warmup)
+    steps = recipe.tokens // recipe.batch_tokens
     step, checkpoint, curve = 0, out / "checkpoint.pt", out / "curve.csv"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -412,39 +446,44 @@ def train_reward_model(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
-        progress(f"resumed at step {step} of {len(plan)}")
+        progress(f"resumed at step {step} of {steps}")
     else:
-        curve.write_text("step,loss,learning_rate,seconds\n")
+        curve.write_text("step,loss,line_loss,learning_rate,seconds\n")
     model.train()
-    losses: list[float] = []
+    losses: list[tuple[float, float]] = []
     saved = time.monotonic()
-    while step < len(plan):
-        if seconds is not None and time.monotonic() - started > seconds:
+    rows_of = judged_rows(recipe, tokenizer, samples)
+    for ids, marks in pack(f"prm/{recipe.seed}/rows", rows_of, recipe.batch_tokens, step):
+        if step >= steps or (seconds is not None and time.monotonic() - started > seconds):
             break
-        batch = plan[step]
-        width = max(len(rows[i][0]) for i in batch)
-        x = torch.tensor([rows[i][0] + [0] * (width - len(rows[i][0])) for i in batch])
-        y = torch.tensor([rows[i][1] + [-100.0] * (width - len(rows[i][1])) for i in batch])
+        x, y = torch.from_numpy(ids), torch.from_numpy(marks).float()
         for group in optimizer.param_groups:
-            group["lr"] = _rate(step, len(plan), schedule)
+            group["lr"] = _rate(step, steps, schedule)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
             logits = model(input_ids=x).logits.float()[..., 0]
-        keep = y >= 0
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits[keep], y[keep])
+        keep, ends = y >= 0, (x == newline)
+        each = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits[keep], y[keep], reduction="none"
+        )
+        weight = 1.0 + (recipe.line_weight - 1.0) * ends[keep].float()
+        loss = (each * weight).sum() / weight.sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         step += 1
-        losses.append(float(loss.detach()))
-        if step % 25 == 0 or step == len(plan):
-            mean, elapsed = sum(losses) / len(losses), time.monotonic() - started
-            losses = []
+        losses.append((float(loss.detach()), float(each[ends[keep]].mean().detach())))
+        if step % 25 == 0 or step == steps:
+            mean = np.mean(losses, axis=0)
+            losses, elapsed = [], time.monotonic() - started
+            rate = f"{_rate(step - 1, steps, schedule):.2e}"
             with curve.open("a", newline="") as file:
-                rate = f"{_rate(step - 1, len(plan), schedule):.2e}"
-                csv.writer(file).writerow([step, f"{mean:.4f}", rate, round(elapsed)])
-            progress(f"prm step {step}/{len(plan)}  loss {mean:.4f}  {elapsed:.0f} s")
-        if time.monotonic() - saved > 120 or step == len(plan):
+                line = [step, f"{mean[0]:.4f}", f"{mean[1]:.4f}", rate, round(elapsed)]
+                csv.writer(file).writerow(line)
+            progress(
+                f"prm {step}/{steps}  loss {mean[0]:.4f}  lines {mean[1]:.4f}  {elapsed:.0f} s"
+            )
+        if time.monotonic() - saved > 120 or step == steps:
             state = {
                 "recipe": json.dumps(asdict(recipe)),
                 "model": model.state_dict(),
@@ -454,7 +493,7 @@ def train_reward_model(
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
             saved = time.monotonic()
-    finished = step >= len(plan)
+    finished = step >= steps
     if finished:
         export(model, recipe, out, {"kind": "process reward model", "steps": step})
-    return {"step": step, "steps": len(plan), "finished": finished}
+    return {"step": step, "steps": steps, "finished": finished}
