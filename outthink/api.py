@@ -233,9 +233,7 @@ async def asolve(
     on_start: Callable[[Run], None] | None = None,
 ) -> Answer:
     """``solve`` for async code.  ``on_start`` is handed the run: ``run.cancel()`` ends it early."""
-    session = Session(
-        model, store=store, concurrency=concurrency, reader=reader, observer=observer
-    )
+    session = Session(model, store=store, concurrency=concurrency, reader=reader, observer=observer)
     async with session:
         return await session.solve(problem, strategy, budget, seed=seed, on_start=on_start)
 
@@ -251,13 +249,15 @@ def solve(
     concurrency: int | None = None,
     reader: Reader | str | None = None,
     observer: Observer | None = None,
+    on_start: Callable[[Run], None] | None = None,
 ) -> Answer:
     """Answer ``problem`` with ``strategy`` on ``model``, within ``budget``.
 
     ``problem`` is a question, a list of OpenAI messages or a ``Problem``; ``model`` and
     ``strategy`` are specs (``"fly"``, ``"best_of_n(n=16, verifier=prm)"``) or objects; ``budget`` a
     ``Budget`` or ``"tokens=20k, seconds=30"``.  One ``seed`` decides everything that is drawn.
-    ``store`` is a file or URL where every call is remembered.  Ctrl-C ends the run with the best
+    ``store`` is a file or URL where every call is remembered; ``observer`` sees every event of the
+    run as it happens, and ``on_start`` is handed the run.  Ctrl-C ends the run with the best
     answer so far (``answer.stopped == "interrupted"``).
 
     Raises ``BadInput`` for a wrong value, before anything is spent, and ``WorldError`` when a
@@ -266,6 +266,12 @@ def solve(
 
     async def main() -> Answer:
         started: list[Run] = []
+
+        def start(run: Run) -> None:
+            started.append(run)
+            if on_start:
+                on_start(run)
+
         async with anyio.create_task_group() as tasks:
             if threading.current_thread() is threading.main_thread():
                 await tasks.start(_watch_interrupts, started)
@@ -279,7 +285,7 @@ def solve(
                 concurrency=concurrency,
                 reader=reader,
                 observer=observer,
-                on_start=started.append,
+                on_start=start,
             )
             tasks.cancel_scope.cancel()
         return answer
