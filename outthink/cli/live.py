@@ -1,0 +1,184 @@
+"""The live view of a run on a terminal: candidates, votes and the budget, as they go."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter, deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from outthink.core.run import Run
+
+#: candidates kept on the screen
+SHOWN = 8
+BAR = 24
+
+#: a limit of the budget, and what the bar says
+LABELS = {
+    "tokens": "tokens",
+    "total_tokens": "total tokens",
+    "calls": "calls",
+    "seconds": "seconds",
+    "usd": "USD",
+    "flops": "FLOPs",
+}
+
+
+def bar(share: float, width: int = BAR, style: str = "cyan") -> Text:
+    """A bar of blocks, ``width`` columns for a share of 1."""
+    from rich.text import Text
+
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    whole, part = divmod(eighths, 8)
+    blocks = "█" * whole + ("" if part == 0 else "▏▎▍▌▋▊▉"[part - 1])
+    return Text(blocks, style=style)
+
+
+def last_line(text: str) -> str:
+    """The last line with something on it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def amount(value: float, limit: str) -> str:
+    """A spent amount as short as it stays readable."""
+    if limit == "seconds":
+        return f"{value:,.1f}"
+    if limit == "usd":
+        return f"{value:,.4f}"
+    return f"{value:.2e}" if value >= 1e7 else f"{int(value):,}"
+
+
+class Live:
+    """Draws a run on standard error while it lasts; give its ``start`` and ``see`` to ``solve``."""
+
+    def __init__(self, screen: Console, question: str) -> None:
+        from rich.live import Live as RichLive
+
+        self.screen, self.question = screen, " ".join(question.split())
+        self.run: Run | None = None
+        self.rows: deque[tuple[str, int, str, str]] = deque(maxlen=SHOWN)
+        self.votes: Counter[str] = Counter()
+        self.steps = self.finished = self.failures = 0
+        self._live = RichLive(
+            get_renderable=self.draw, console=screen, transient=True, refresh_per_second=8
+        )
+
+    def __enter__(self) -> Live:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def start(self, run: Run) -> None:
+        """The run begins."""
+        self.run = run
+
+    def see(self, kind: str, data: Mapping[str, Any]) -> None:
+        """An event of the run."""
+        if kind == "sample":
+            self._sample(data)
+        elif kind == "proposal":
+            shares: Mapping[str, float] = data.get("distribution") or {}
+            if shares:
+                self.votes = Counter({k: round(1e6 * v) for k, v in shares.items()})
+        elif kind == "failure":
+            self.failures += 1
+            self.rows.append(("!", 0, "failed", str(data.get("error", ""))))
+
+    def _sample(self, data: Mapping[str, Any]) -> None:
+        node = ".".join(map(str, data["node"]))
+        if data["finish"] == "step":
+            self.steps += 1
+            self.rows.append((node, data["tokens"], "step", last_line(data["text"])))
+            return
+        self.finished += 1
+        text, answer = data["text"], None
+        if self.run is not None:
+            sample = self.run.world.samples.get(tuple(data["node"]))
+            text = sample.text if sample is not None else text
+            with contextlib.suppress(Exception):
+                answer = self.run.world.reader.extract(text)
+        if answer is not None:
+            self.votes[answer] += 1
+        state = "cut" if data["finish"] == "length" else "done"
+        self.rows.append((node, data["tokens"], state, last_line(text)))
+
+    # -- drawing ---------------------------------------------------------------------------------
+
+    def draw(self) -> RenderableType:
+        """The whole view; Rich calls it some times a second."""
+        from rich.console import Group
+        from rich.text import Text
+
+        head = Text(self.question, style="dim", no_wrap=True, overflow="ellipsis")
+        blocks: list[RenderableType] = [head, Text()]
+        if self.rows:
+            blocks += [self._candidates(), Text()]
+        if self.votes:
+            blocks += [self._votes(), Text()]
+        blocks.append(self._budget())
+        return Group(*blocks)
+
+    def _candidates(self) -> Table:
+        from rich.text import Text
+
+        from outthink.cli.base import grid
+
+        table = grid("node", "tokens", "state", "text", right=(1,), head=False)
+        table.columns[3].no_wrap, table.columns[3].overflow = True, "ellipsis"
+        room = max(2, self.screen.height - 12)
+        colours = {"done": "green", "cut": "yellow", "failed": "red"}
+        for node, tokens, state, text in list(self.rows)[-room:]:
+            shown = Text(state, style=colours.get(state, "dim"))
+            table.add_row(Text(node, style="dim"), f"{tokens:,}", shown, Text(text))
+        return table
+
+    def _votes(self) -> Table:
+        from rich.text import Text
+
+        from outthink.cli.base import grid
+
+        table = grid("answer", "share", "bar", right=(1,), head=False)
+        total = sum(self.votes.values())
+        for answer, votes in self.votes.most_common(4):
+            name = Text(answer.replace("\n", " ")[:24], style="bold")
+            table.add_row(name, f"{votes / total:.2f}", bar(votes / total))
+        return table
+
+    def _budget(self) -> Table:
+        from rich.text import Text
+
+        from outthink.cli.base import grid
+
+        table = grid("limit", "bar", "spent", head=False)
+        counts = [f"{self.finished} done"]
+        counts += [f"{self.steps} steps"] if self.steps else []
+        counts += [f"{self.failures} failed"] if self.failures else []
+        if self.run is None:
+            table.add_row(Text("starting", style="dim"), "", "")
+            return table
+        usage, limits = self.run.meter.usage(), self.run.meter.budget.limits()
+        for limit, bound in limits.items():
+            spent = usage.amount(limit)
+            share = spent / bound
+            style = "red" if share > 0.9 else "cyan"
+            track = bar(share, style=style)
+            track.append("·" * (BAR - track.cell_len), style="dim")
+            table.add_row(LABELS[limit], track, f"{amount(spent, limit)} of {amount(bound, limit)}")
+        spent_text = f"{usage.calls} calls, {usage.completion_tokens:,} tokens"
+        spent_text += f", {usage.seconds:.1f} s" + (f", ${usage.usd:.4f}" if usage.usd else "")
+        table.add_row(Text(", ".join(counts), style="dim"), Text(spent_text, style="dim"), "")
+        return table
