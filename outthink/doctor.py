@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 State = Literal["ok", "warn", "fail"]
 
+OLDEST = (3, 11)
+
 #: import name and distribution of what the core needs
 CORE = {
     "anyio": "anyio",
@@ -62,7 +64,7 @@ def _version(distribution: str) -> str:
 def python() -> Check:
     """The interpreter."""
     found = f"{platform.python_version()} ({platform.python_implementation()})"
-    if sys.version_info[:2] < (3, 11):
+    if sys.version_info[:2] < OLDEST:
         return Check("python", "fail", found, "outthink needs Python 3.11 or later")
     return Check("python", "ok", found)
 

@@ -7,6 +7,7 @@ to standard error.  Whatever is heavy is imported inside the commands, so ``--he
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from outthink.cli import catalog, fly, here, runs, solve
@@ -24,6 +25,9 @@ for section, commands in {
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    # fly's matrices are small: a second BLAS thread gains nothing, and on a busy machine its
+    # spinning costs a factor of ten and more
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app.main(list(args) if args is not None else None, prog_name="outthink")
 
 

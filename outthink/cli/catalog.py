@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -153,7 +153,7 @@ def facts_of(entry: Entry, full: bool) -> dict[str, Any]:
     """An entry in plain values."""
     facts: dict[str, Any] = {
         "name": entry.name,
-        "summary": entry.summary,
+        "summary": entry.summary.replace("``", ""),
         "sources": list(entry.sources),
         "needs": sorted(entry.needs),
     }
@@ -166,14 +166,23 @@ def facts_of(entry: Entry, full: bool) -> dict[str, Any]:
     return facts
 
 
+def blocks(doc: str) -> Iterator[tuple[str, bool]]:
+    """The paragraphs of a docstring on one line each, and its indented blocks as they stand."""
+    for block in doc.replace("``", "").split("\n\n"):
+        lines = block.strip("\n").splitlines()
+        verbatim = any(line.startswith(" ") for line in lines)
+        if lines:
+            yield ("\n" if verbatim else " ").join(lines), verbatim
+
+
 def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
+    from rich.padding import Padding
     from rich.text import Text
 
     screen.print(Text(facts["name"], style="bold"))
     screen.print()
-    for line in facts["doc"].splitlines():
-        screen.print(Text("  " + line) if line.strip() else "", soft_wrap=True)
-    screen.print()
+    for block, verbatim in blocks(facts["doc"]):
+        screen.print(Padding(Text(block), (0, 0, 1, 2)), soft_wrap=verbatim)
     labels = [("can", facts.get("can")), ("needs", facts["needs"]), ("sources", facts["sources"])]
     for label, values in labels:
         if values:

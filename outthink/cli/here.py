@@ -10,13 +10,48 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outthink.cli.base import FAILED, common, flags, grid, print_json, say, show_table
+from outthink.cli.base import FAILED, common, flags, give, grid, print_json, progress, show_table
 from outthink.cli.base import console as console_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from outthink.doctor import Check
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def _print_demo(screen: Console, found: Mapping[str, Any]) -> None:
+    from rich.text import Text
+
+    from outthink.cli.live import bar
+
+    screen.print(
+        Text(
+            f"{found['problems']} {found['level']} word problems that fly was never trained on, "
+            "the same for every strategy",
+            style="dim",
+        )
+    )
+    screen.print()
+    table = grid("strategy", "budget", "tokens", "accuracy", "gain", "", right=(2, 3, 4))
+    best = max(row["accuracy"] for row in found["rows"])
+    for row in found["rows"]:
+        gain, low, high = row["gain"]
+        sure = low > 0 or high < 0
+        label = Text(row["strategy"], style="bold" if row["accuracy"] == best else "")
+        table.add_row(
+            label,
+            row["budget"],
+            f"{row['tokens']:,.0f}",
+            f"{row['accuracy']:.2f}",
+            Text(f"{gain:+.2f}" if gain else "", style="" if sure else "dim"),
+            bar(row["accuracy"], 16),
+        )
+    show_table(screen, table)
+    screen.print()
+    for name, path in found.get("files", {}).items():
+        screen.print(Text.assemble((f"{name:<8} ", "dim"), str(path)), soft_wrap=True)
 
 
 @click.command()
@@ -30,15 +65,9 @@ def demo(out: Path, quick: bool) -> None:
     """Show what compute buys: real questions, a real small model."""
     from outthink.demo import run_demo
 
-    found: Mapping[str, Any] = run_demo(out, quick, say)
-    if flags().json:
-        print_json(found)
-        return
-    if found.get("table"):
-        print(found["table"])
-    for key in ("png", "picture", "html", "page"):
-        if found.get(key):
-            print(f"{key}: {found[key]}")
+    with progress("questions answered") as step:
+        found = run_demo(out, quick, step)
+    give(found, lambda screen: _print_demo(screen, found))
 
 
 @click.command()

@@ -129,22 +129,39 @@ class Live:
             blocks += [self._candidates(), Text()]
         if self.votes:
             blocks += [self._votes(), Text()]
-        blocks.append(self._budget())
-        return Group(*blocks)
+        return Group(*blocks, *self._budget())
 
     def _candidates(self) -> Table:
         from rich.text import Text
 
         from outthink.cli.base import grid
 
-        table = grid("node", "tokens", "state", "text", right=(1,), head=False)
-        table.columns[3].no_wrap, table.columns[3].overflow = True, "ellipsis"
+        table = grid("node", "tokens", "state", "score", "text", right=(1, 3), head=False)
+        table.columns[4].no_wrap, table.columns[4].overflow = True, "ellipsis"
         room = max(2, self.screen.height - 12)
         colours = {"done": "green", "cut": "yellow", "failed": "red"}
         for node, tokens, state, text in list(self.rows)[-room:]:
             shown = Text(state, style=colours.get(state, "dim"))
-            table.add_row(Text(node, style="dim"), f"{tokens:,}", shown, Text(text))
+            label = node if len(node) < 16 else "…" + node[-14:]
+            score = self._score(node)
+            table.add_row(
+                Text(label, style="dim"),
+                f"{tokens:,}",
+                shown,
+                "" if score is None else f"{score:.2f}",
+                Text(text),
+            )
         return table
+
+    def _score(self, node: str) -> float | None:
+        """What a verifier gave this node, if one did."""
+        if self.run is None or not node[:1].isdigit():
+            return None
+        key = tuple(map(int, node.split(".")))
+        for book in list(self.run.world.scores.values()):
+            if key in book:
+                return book[key].value
+        return None
 
     def _votes(self) -> Table:
         from rich.text import Text
@@ -158,18 +175,14 @@ class Live:
             table.add_row(name, f"{votes / total:.2f}", bar(votes / total))
         return table
 
-    def _budget(self) -> Table:
+    def _budget(self) -> list[RenderableType]:
         from rich.text import Text
 
         from outthink.cli.base import grid
 
         table = grid("limit", "bar", "spent", head=False)
-        counts = [f"{self.finished} done"]
-        counts += [f"{self.steps} steps"] if self.steps else []
-        counts += [f"{self.failures} failed"] if self.failures else []
         if self.run is None:
-            table.add_row(Text("starting", style="dim"), "", "")
-            return table
+            return [Text("starting", style="dim")]
         usage, limits = self.run.meter.usage(), self.run.meter.budget.limits()
         for limit, bound in limits.items():
             spent = usage.amount(limit)
@@ -178,7 +191,10 @@ class Live:
             track = bar(share, style=style)
             track.append("·" * (BAR - track.cell_len), style="dim")
             table.add_row(LABELS[limit], track, f"{amount(spent, limit)} of {amount(bound, limit)}")
-        spent_text = f"{usage.calls} calls, {usage.completion_tokens:,} tokens"
-        spent_text += f", {usage.seconds:.1f} s" + (f", ${usage.usd:.4f}" if usage.usd else "")
-        table.add_row(Text(", ".join(counts), style="dim"), Text(spent_text, style="dim"), "")
-        return table
+        counts = [f"{self.finished} done"] if self.finished or not self.steps else []
+        counts += [f"{self.steps} steps"] if self.steps else []
+        counts += [f"{self.failures} failed"] if self.failures else []
+        counts += [f"{usage.calls} calls", f"{usage.completion_tokens:,} tokens"]
+        counts += [f"{usage.seconds:.1f} s"] + ([f"${usage.usd:.4f}"] if usage.usd else [])
+        foot = Text(" · ".join(counts), style="dim")
+        return [table, foot] if limits else [foot]
