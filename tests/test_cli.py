@@ -424,6 +424,26 @@ def test_fly_train_stops_in_time_and_goes_on(
     assert calls[2][1:] == (tmp_path, tmp_path / "prm")
 
 
+def test_fly_train_goes_to_the_background(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from outthink.cli import fly
+
+    started: list[list[str]] = []
+
+    class Child:
+        pid = 4242
+
+        def __init__(self, args: list[str], **_: Any) -> None:
+            started.append(args)
+
+    monkeypatch.setattr(fly, "find_spec", lambda name: object())
+    monkeypatch.setattr(fly.subprocess, "Popen", Child)
+    args = ["fly", "train", "--out", str(tmp_path), "--background", "--json"]
+    monkeypatch.setattr(sys, "argv", ["outthink", *args])
+    found = json.loads(call(*args).stdout)
+    assert found["pid"] == 4242
+    assert started[0][-4:] == ["fly", "train", "--out", str(tmp_path)]
+
+
 def test_fly_eval_measures() -> None:
     args = ("fly", "eval", "--level", "easy", "--problems", "2", "--n", "2", "--split", "dev")
     done = call(*args, "--strategies", "self_consistency(n=2)", "--json")
@@ -496,6 +516,12 @@ def test_demo_prints_its_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert str(tmp_path / "demo.png") in done.stdout.replace("\n", "")
     assert "2 of 2" in done.stderr
     assert json.loads(call("demo", "--out", str(tmp_path), "--json").stdout)["problems"] == 12
+
+
+def test_a_model_cannot_steer_the_terminal() -> None:
+    from outthink.cli.base import clean
+
+    assert clean("a\tb\n\x1b[2J\x07\x9b") == "a\tb\n\ufffd[2J\ufffd\ufffd"
 
 
 def test_the_live_view_shows_candidates_votes_and_budget() -> None:

@@ -125,6 +125,15 @@ def show_table(screen: Console, table: Table) -> None:
     print("\n".join(line.rstrip() for line in caught.get().splitlines()))
 
 
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "�")
+del _CONTROLS[ord("\n")], _CONTROLS[ord("\t")]
+
+
+def clean(text: str) -> str:
+    """A model's text without what would steer the terminal."""
+    return text.translate(_CONTROLS)
+
+
 def say(text: str) -> None:
     """A line on standard error: progress, hints."""
     print(text, file=sys.stderr, flush=True)

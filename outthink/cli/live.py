@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from outthink.cli.base import clean, grid
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -43,7 +45,7 @@ def bar(share: float, width: int = BAR, style: str = "cyan") -> Text:
 def last_line(text: str) -> str:
     """The last line with something on it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    return clean(lines[-1]) if lines else ""
 
 
 def amount(value: float, limit: str) -> str:
@@ -61,7 +63,7 @@ class Live:
     def __init__(self, screen: Console, question: str) -> None:
         from rich.live import Live as RichLive
 
-        self.screen, self.question = screen, " ".join(question.split())
+        self.screen, self.question = screen, clean(" ".join(question.split()))
         self.run: Run | None = None
         self.rows: deque[tuple[str, int, str, str]] = deque(maxlen=SHOWN)
         self.votes: Counter[str] = Counter()
@@ -96,7 +98,7 @@ class Live:
                 self.votes = Counter({k: round(1e6 * v) for k, v in shares.items()})
         elif kind == "failure":
             self.failures += 1
-            self.rows.append(("!", 0, "failed", str(data.get("error", ""))))
+            self.rows.append(("!", 0, "failed", last_line(str(data.get("error", "")))))
 
     def _sample(self, data: Mapping[str, Any]) -> None:
         node = ".".join(map(str, data["node"]))
@@ -134,8 +136,6 @@ class Live:
     def _candidates(self) -> Table:
         from rich.text import Text
 
-        from outthink.cli.base import grid
-
         table = grid("node", "tokens", "state", "score", "text", right=(1, 3), head=False)
         table.columns[4].no_wrap, table.columns[4].overflow = True, "ellipsis"
         room = max(2, self.screen.height - 12)
@@ -166,19 +166,15 @@ class Live:
     def _votes(self) -> Table:
         from rich.text import Text
 
-        from outthink.cli.base import grid
-
         table = grid("answer", "share", "bar", right=(1,), head=False)
         total = sum(self.votes.values())
         for answer, votes in self.votes.most_common(4):
-            name = Text(answer.replace("\n", " ")[:24], style="bold")
+            name = Text(clean(answer).replace("\n", " ")[:24], style="bold")
             table.add_row(name, f"{votes / total:.2f}", bar(votes / total))
         return table
 
     def _budget(self) -> list[RenderableType]:
         from rich.text import Text
-
-        from outthink.cli.base import grid
 
         table = grid("limit", "bar", "spent", head=False)
         if self.run is None:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outthink.cli.base import FAILED, INTERRUPTED, common, console, flags, give, say
+from outthink.cli.base import (
+    FAILED,
+    INTERRUPTED,
+    clean,
+    common,
+    console,
+    flags,
+    give,
+    grid,
+    say,
+    show_table,
+)
 from outthink.core.errors import BadInput, StoreError
 
 if TYPE_CHECKING:
@@ -107,11 +118,10 @@ def _print_answer(screen: Console, answer: Answer) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from outthink.cli.base import grid, show_table
     from outthink.cli.live import bar
 
-    text = answer.text.strip()
-    head = answer.answer if answer.answer is not None else "(no answer found)"
+    text = clean(answer.text.strip())
+    head = clean(answer.answer) if answer.answer is not None else "(no answer found)"
     if text and text != head:
         screen.print(Padding(Text(text, style="dim"), (0, 0, 1, 2)))
     screen.print(Text(head, style="bold"))
@@ -120,7 +130,7 @@ def _print_answer(screen: Console, answer: Answer) -> None:
         table = grid("answer", "share", "bar", right=(1,), head=False)
         for name, share in ranked[:6]:
             chosen = name == answer.answer
-            label = Text("  " + name.replace("\n", " ")[:32], style="" if chosen else "dim")
+            label = Text("  " + clean(name).replace("\n", " ")[:32], style="" if chosen else "dim")
             table.add_row(label, f"{share:.2f}", bar(share, style="cyan" if chosen else "dim"))
         screen.print()
         show_table(screen, table)
