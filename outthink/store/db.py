@@ -30,7 +30,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from outthink.core.budget import Usage
 from outthink.core.errors import BadInput, MissingNeed, OutthinkError, StoreError, nearest
@@ -273,9 +273,9 @@ class _Put(_Task):
 class _Worker(threading.Thread):
     """Does what is queued, in batches: all reads, then all writes in one transaction."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, opened: _Task) -> None:
         super().__init__(name="outthink-store", daemon=True)
-        self.address = address
+        self.address, self.opened = address, opened
         self.queue: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         self.transactions = 0
         self.engine: sa.Engine | None = None
@@ -284,6 +284,15 @@ class _Worker(threading.Thread):
         )
 
     def run(self) -> None:
+        """Open the store, then serve the queue until a task without work says to close."""
+        try:
+            self.connect()
+        except BaseException as error:
+            if self.engine is not None:
+                self.engine.dispose()
+            self.opened.done(error=self._told(error, True))
+            return
+        self.opened.done()
         while True:
             batch = [self.queue.get()]
             with contextlib.suppress(queue.Empty):
@@ -300,19 +309,21 @@ class _Worker(threading.Thread):
                 return
 
     def _each(self, tasks: list[_Task], how: Callable[[list[_Task]], list[Any]]) -> None:
-        """Do the tasks together; if that fails, one by one, so that each gets its own error."""
+        """Do the tasks together; if one of them cannot be done, one by one, each with its own fate."""
         if not tasks:
             return
         try:
-            for task, result in zip(tasks, how(tasks), strict=True):
-                task.done(result)
-            return
+            results = how(tasks)
         except BaseException as error:
-            if len(tasks) == 1:
-                tasks[0].done(error=self._told(error, tasks[0].writes))
+            if len(tasks) > 1 and not isinstance(error, OperationalError):
+                for task in tasks:
+                    self._each([task], how)
                 return
-        for task in tasks:
-            self._each([task], how)
+            for task in tasks:
+                task.done(error=self._told(error, task.writes))
+            return
+        for task, result in zip(tasks, results, strict=True):
+            task.done(result)
 
     def _told(self, error: BaseException, writes: bool) -> BaseException:
         """The error as the caller shall see it: one line that names the store and no password."""
@@ -401,7 +412,7 @@ class _Worker(threading.Thread):
 
     # -- opening -------------------------------------------------------------------------------
 
-    def connect(self, _: sa.Connection | None = None) -> None:
+    def connect(self) -> None:
         """Make the engine and bring the tables to this version (in the worker's thread)."""
         path = self.address.path
         if path is not None:
@@ -498,9 +509,8 @@ def _records(
 class Store:
     """The ``Memory`` of runs, and what reads it back.  Made by ``open_store``."""
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self._worker = _Worker(address)
+    def __init__(self, address: Address, worker: _Worker) -> None:
+        self.address, self._worker = address, worker
         self._closed = False
 
     def __repr__(self) -> str:
@@ -510,36 +520,22 @@ class Store:
     async def open(cls, url: str) -> Store:
         """See ``outthink.store.open_store``."""
         address = Address.of(url)
-        is_file = address.url.drivername == "sqlite"
-        if not is_file and importlib.util.find_spec("psycopg") is None:
-            raise MissingNeed(
-                "a store in PostgreSQL needs psycopg: pip install 'outthink[postgres]'"
-            )
-        store = cls(address)
+        if address.path is None and address.url.drivername != "sqlite":
+            if importlib.util.find_spec("psycopg") is None:
+                raise MissingNeed(
+                    "a store in PostgreSQL needs psycopg: pip install 'outthink[postgres]'"
+                )
         loop = asyncio.get_running_loop()
-
-        def connect() -> None:
-            try:
-                store._worker.connect()
-            except BaseException as error:
-                if store._worker.engine is not None:
-                    store._worker.engine.dispose()
-                task.done(error=store._worker._told(error, True))
-                return
-            task.done()
-            _Worker.run(store._worker)
-
-        task = _Task(loop, loop.create_future())
-        store._worker.run = connect  # type: ignore[method-assign]
+        opened = _Task(loop, loop.create_future())
+        store = cls(address, _Worker(address, opened))
         store._worker.start()
         try:
-            await task.future
-        except OutthinkError:
-            store._closed = True
-            store._worker.join()
+            await opened.future
+        except asyncio.CancelledError:
+            store._worker.queue.put(_Task(loop, loop.create_future()))
             raise
         except BaseException:
-            await store.aclose()
+            store._worker.join()
             raise
         return store
 

@@ -1,0 +1,256 @@
+"""A remembered run once more, from the store alone: nothing is paid.
+
+The strategy runs as it did, with the recorded spec, budget and seed; the model in its place serves
+what is stored and refuses everything else.  Admission repeats too, because prices and token counts
+are those of the run, so answer and usage come out the same: that a strategy's every choice depends
+on nothing but its samples and the seed is thereby checked, not believed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import anyio
+
+from outthink.core import registry
+from outthink.core.budget import Budget, Meter, Price, Reservation, Usage
+from outthink.core.errors import BadInput, ModelError, OutthinkError
+from outthink.core.model import Judged, Reply, Request
+from outthink.core.nouns import Answer, Message, Problem, canonical
+from outthink.core.run import Reader, Record, Run, World, execute
+
+if TYPE_CHECKING:
+    from outthink.store.db import Store, StoredRun
+
+#: ends that a clock or a person brought about: at which sample, only the store knows
+_OUTSIDE = ("seconds", "interrupted", "cancelled")
+#: seconds without a stored sample after which such a run has reached its end again
+_QUIET = 0.3
+
+
+class Replay(NamedTuple):
+    """The answer, whether it is the recorded one, and where not, what differs."""
+
+    answer: Answer
+    same: bool
+    differences: tuple[str, ...] = ()
+
+
+class StoreOnly:
+    """A model that has only the store: everything as the recorded one, but no live call.
+
+    ``open_counter`` opens the real model to count prompt tokens; it is used for prompts other than
+    the run's first, whose count is recorded.  Where it cannot be opened, the count is estimated in
+    proportion to the text.
+    """
+
+    def __init__(
+        self, facts: Mapping[str, Any], first: Sequence[Message], open_counter: Callable[[], Any]
+    ) -> None:
+        self.name = str(facts["name"])
+        self.capabilities = frozenset(facts.get("capabilities", ()))
+        self.price = Price(**facts.get("price", {}))
+        self.native_n = bool(facts.get("native_n", False))
+        self.max_tokens = int(facts.get("max_tokens", 1024))
+        #: calls that wait for an end from outside, where the recorded run had one
+        self.waiting = 0
+        self.endless = False
+        self._first, self._open = canonical([dict(m) for m in first]), open_counter
+        self._known = facts.get("prompt_tokens")
+        self._counter: Any = None
+
+    def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
+        """Prompt tokens as the recorded run counted them."""
+        text = canonical([dict(m) for m in messages])
+        if not prefix and self._known is not None and text == self._first:
+            return int(self._known)
+        if self._counter is None:
+            try:
+                self._counter = self._open()
+            except (OutthinkError, OSError, ImportError):
+                self._counter = False
+        if self._counter:
+            return int(self._counter.count_tokens(messages, prefix))
+        scale = self._known / len(self._first.encode()) if self._known else 1.0
+        size = len(text.encode("utf-8", "replace")) + len(prefix.encode("utf-8", "replace"))
+        return math.ceil(size * scale)
+
+    async def generate(self, request: Request, ticket: Reservation) -> Reply:
+        """Refuse: what is asked here was not stored."""
+        if request.n > 1 and self.native_n:
+            # the server gave fewer than it was asked for: the run then asked one by one
+            return Reply((), Usage())
+        await self._end(ticket)
+        raise ModelError("the store does not hold this call: a replay makes no live ones")
+
+    async def reward(
+        self, items: Sequence[Judged], ticket: Reservation
+    ) -> tuple[list[tuple[float, ...]], Usage]:
+        """Refuse: what is asked here was not stored."""
+        await self._end(ticket)
+        raise ModelError(f"the store does not hold {len(items)} scores: a replay makes none")
+
+    async def _end(self, ticket: Reservation) -> None:
+        if self.endless:
+            ticket.partial = Usage()
+            self.waiting += 1
+            await anyio.sleep_forever()
+
+    async def aclose(self) -> None:
+        """Close the model that counted, if one was opened."""
+        if self._counter:
+            await self._counter.aclose()
+
+
+class _ReadOnly:
+    """The store without its pen."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.reads = store, 0
+
+    async def get(self, model: str, request: str, samples: Sequence[str]) -> dict[str, Record]:
+        self.reads += 1
+        return await self.store.get(model, request, samples)
+
+    async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
+        raise AssertionError("a replay writes nothing")
+
+    async def begin(self, run: str, facts: Mapping[str, Any]) -> None:
+        raise AssertionError("a replay writes nothing")
+
+    async def finish(self, run: str, answer: Mapping[str, Any], trace: Mapping[str, Any]) -> None:
+        raise AssertionError("a replay writes nothing")
+
+
+async def replay(
+    store: Store, run_id: str, *, model: Any = None, reader: Reader | str | None = None
+) -> Replay:
+    """Run a finished run again against the store only, and compare.
+
+    ``model`` and ``reader`` are needed where the run was given objects, not specs: the model to
+    count prompt tokens, the reader to read answers.  Answer, text, distribution, why it ended and
+    usage are compared, but for the seconds and for how much came from the store.
+    """
+    run = await store.get_run(run_id)
+    if run.answer is None or run.stopped == "failed":
+        how = "failed" if run.answer is not None else "is unfinished"
+        raise BadInput(
+            f"the run {run.id} {how}: there is no answer to compare with; solve the problem again "
+            "with this store, and what it holds is not paid for twice"
+        )
+    from outthink.api import parts_of
+    from outthink.verify.extract import reader_for
+
+    given = run.problem
+    problem = Problem(
+        tuple(given["messages"]),
+        reference=given.get("reference"),
+        choices=tuple(given.get("choices", ())),
+        tests=tuple(given.get("tests", ())),
+        id=given.get("id", ""),
+        tools=tuple(given.get("tools", ())),
+        meta=given.get("meta", {}),
+    )
+    built = registry.build(run.strategy, "strategy")
+    models = _models(run, problem, list(parts_of(built, "model")), model)
+    if reader is None or isinstance(reader, str):
+        reader = reader_for(problem, reader or run.facts.get("reader"))
+    view = _ReadOnly(store)
+    world = World(models=models, reader=reader, store=view)
+    live = Run(problem.public(), world, Meter(Budget(**run.budget)), run.seed)
+    try:
+        if run.stopped in _OUTSIDE:
+            answer = await _until_quiet(built, live, models, view, run.stopped)
+        else:
+            answer = await execute(built, live)
+    finally:
+        with anyio.CancelScope(shield=True):
+            for opened in models.values():
+                await opened.aclose()
+    answer = replace(answer, run=run.id, strategy=run.strategy, model=run.model)
+    differences = tuple(compare(run.answer, answer.to_json()))
+    return Replay(answer, not differences, differences)
+
+
+def _models(
+    run: StoredRun, problem: Problem, parts: Sequence[Any], model: Any
+) -> dict[Any, StoreOnly]:
+    recorded = run.facts.get("model_facts", {})
+    if "main" not in recorded:
+        raise BadInput(f"the run {run.id} was recorded without its model's facts: solve it again")
+
+    def opener(spec: Any, main: bool) -> Callable[[], Any]:
+        def open_it() -> Any:
+            if main and model is not None and hasattr(model, "count_tokens"):
+                return _Lent(model)
+            return registry.build(model if main and model is not None else spec, "model").open()
+
+        return open_it
+
+    models: dict[Any, StoreOnly] = {
+        "main": StoreOnly(recorded["main"], problem.messages, opener(run.model, True))
+    }
+    for spec in parts:
+        name = registry.spec_of(spec)
+        if name in recorded:
+            models[spec] = StoreOnly(recorded[name], problem.messages, opener(spec, False))
+    return models
+
+
+class _Lent:
+    """A model that the caller closes."""
+
+    def __init__(self, model: Any) -> None:
+        self.count_tokens = model.count_tokens
+
+    async def aclose(self) -> None:
+        """Leave it open."""
+
+
+async def _until_quiet(
+    strategy: Any, live: Run, models: Mapping[Any, StoreOnly], view: _ReadOnly, reason: str
+) -> Answer:
+    """Run until only calls that the store lacks are left, and end there as the recorded run did."""
+    for model in models.values():
+        model.endless = True
+
+    async def watch() -> None:
+        while True:
+            before = view.reads
+            await anyio.sleep(_QUIET)
+            if view.reads == before and any(m.waiting for m in models.values()):
+                live.cancel(reason)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        answer = await execute(strategy, live)
+        tasks.cancel_scope.cancel()
+    return answer
+
+
+def compare(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two answers, a line each; seconds and the store's share may."""
+    # both as the store gives them back
+    told = []
+    for name in ("answer", "text", "confidence", "distribution", "stopped"):
+        if not _close(recorded.get(name), now.get(name)):
+            told.append(f"{name}: recorded {recorded.get(name)!r}, now {now.get(name)!r}")
+    before, after = recorded.get("usage") or {}, now["usage"]
+    for name in after:
+        if name not in ("seconds", "stored_calls") and not _close(before.get(name), after[name]):
+            told.append(f"usage.{name}: recorded {before.get(name)!r}, now {after[name]!r}")
+    return told
+
+
+def _close(a: Any, b: Any) -> bool:
+    """Equal, up to the rounding of sums taken in another order."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_close(a[k], b[k]) for k in a)
+    if isinstance(a, float) or isinstance(b, float):
+        if a is None or b is None:
+            return a is b
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15) or (a != a and b != b)
+    return bool(a == b)
