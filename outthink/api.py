@@ -164,7 +164,7 @@ class Session:
         live = Run(given.public(), world, Meter(limits), seed)
         if on_start:
             on_start(live)
-        facts = {
+        facts: dict[str, Any] = {
             "problem": [dict(m) for m in given.messages],
             "strategy": registry.spec_of(built),
             "model": registry.spec_of(self._main)
@@ -173,6 +173,10 @@ class Session:
             "budget": limits.limits(),
             "seed": seed,
         }
+        if given.tools:
+            facts["tools"] = [dict(t) for t in given.tools]
+        if isinstance(self._reader_given, str):
+            facts["reader"] = self._reader_given
         if self.store:
             await self.store.begin(name, facts)
         answer = None

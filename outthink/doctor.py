@@ -131,28 +131,19 @@ def store() -> Check:
 
     from outthink.store import default_url, open_store
 
-    url = default_url()
+    async def probe() -> Check:
+        async with await open_store(default_url()) as opened:
+            runs = len(await opened.list_runs(None))
+            path = opened.address.path
+            shown = f"{opened.address.shown}, {runs} run{'s' * (runs != 1)}"
+            if path is not None and not os.access(path, os.W_OK):
+                return Check("store", "fail", f"{shown}: read only", MEND_STORE)
+            return Check("store", "ok", shown)
 
-    async def probe() -> None:
-        opened: Any = await open_store(url)
-        try:
-            await opened.get("outthink-doctor", "probe", ["0"])
-        finally:
-            await opened.aclose()
-
-    anyio.run(probe)
-    return Check("store", "ok", _quiet(url))
+    return anyio.run(probe)
 
 
-def _quiet(url: str) -> str:
-    """A URL without its password."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
+MEND_STORE = "set OUTTHINK_STORE to a file you may write, or use --store none"
 
 
 def sandbox() -> Check:
@@ -213,7 +204,7 @@ CHECKS: tuple[tuple[str, Callable[[], Check | Iterator[Check]], State, str], ...
     ("parts", parts, "fail", "pip install --force-reinstall outthink"),
     ("fly's weights", weights, "fail", "pip install --force-reinstall outthink"),
     ("fly runs", smoke, "fail", "see the error above, or report it"),
-    ("store", store, "fail", "set OUTTHINK_STORE to a file you may write, or use --store none"),
+    ("store", store, "fail", MEND_STORE),
     ("sandbox", sandbox, "warn", MEND_SANDBOX),
     ("extras", extras, "warn", ""),
     ("keys", keys, "warn", ""),

@@ -2,36 +2,114 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from outthink.cli.base import common
+from outthink.cli.base import clean, common, give, grid, show_table
+from outthink.core.errors import BadInput, BudgetExhausted
 
 if TYPE_CHECKING:
-    pass
+    from rich.console import Console
+
+    from outthink.core.nouns import Answer
+    from outthink.core.run import Record
+    from outthink.store.db import Store, StoredRun
 
 T = TypeVar("T")
-
-
-def _url(store: str | None) -> str:
-    from outthink.store import default_url
-
-    return store or default_url()
-
 
 where = click.option("--store", metavar="URL", help="The store: a file or a URL.")
 
 
+def with_store(url: str | None, ask: Callable[[Store], Awaitable[T]]) -> T:
+    """Open the store, ask it, close it.  A named store that is not there is an error, not made."""
+    import anyio
+
+    from outthink.store import default_url, open_store
+    from outthink.store.db import Address
+
+    path = Address.of(url).path if url else None
+    if path is not None and not path.exists():
+        raise BadInput(f"no store {path}; 'outthink solve --store {path} ...' would begin one")
+
+    async def main() -> T:
+        async with await open_store(url or default_url()) as store:
+            return await ask(store)
+
+    return anyio.run(main)
+
+
+def facts_of(run: StoredRun) -> dict[str, Any]:
+    """A run in plain values; ``answer`` is the extracted one, ``text`` the whole chosen text."""
+    answer = run.answer or {}
+    return {
+        "run": run.id,
+        "created": datetime.fromtimestamp(run.created, UTC).isoformat(timespec="seconds"),
+        "question": run.question,
+        "strategy": run.strategy,
+        "model": run.model,
+        "budget": dict(run.budget),
+        "seed": run.seed,
+        "answer": answer.get("answer"),
+        "text": answer.get("text"),
+        "confidence": answer.get("confidence"),
+        "distribution": dict(answer.get("distribution") or {}),
+        "stopped": run.stopped,
+        "usage": run.usage.to_json() if run.usage else None,
+        "notes": list(answer.get("notes") or ()),
+    }
+
+
+# -- runs ----------------------------------------------------------------------------------------
+
+
+def _ago(created: float) -> str:
+    from time import time
+
+    seconds = max(0.0, time() - created)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds / size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def _print_runs(screen: Console, found: Sequence[StoredRun]) -> None:
+    from rich.text import Text
+
+    if not found:
+        screen.print(Text("no runs yet: outthink solve QUESTION makes one", style="dim"))
+        return
+    table = grid("run", "ago", "answer", "tokens", "how", right=(3,))
+    for run in found:
+        answer = (run.answer or {}).get("answer")
+        shown = clean(str(answer)).replace("\n", " ") if answer is not None else "-"
+        shown = shown if len(shown) <= 14 else shown[:13] + "…"
+        how = Text(f"{run.strategy} on {run.model}")
+        if run.stopped != "finished":
+            how.append(f" ({run.stopped or 'unfinished'})", style="yellow")
+        tokens = f"{run.usage.completion_tokens:,}" if run.usage else ""
+        table.add_row(Text(run.id, style="dim"), _ago(run.created), Text(shown), tokens, how)
+    show_table(screen, table)
+
+
 @click.command()
 @click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, help="The latest N."
-)
+    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
+    help="The latest N.",
+)  # fmt: skip
 @where
 @common
 def runs(limit: int, store: str | None) -> None:
     """List the latest runs."""
+    found = with_store(store, lambda opened: opened.list_runs(limit))
+    give({"runs": [facts_of(run) for run in found]}, lambda screen: _print_runs(screen, found))
+
+
+# -- show ----------------------------------------------------------------------------------------
 
 
 @click.command()
@@ -39,15 +117,127 @@ def runs(limit: int, store: str | None) -> None:
 @where
 @common
 def show(run: str, store: str | None) -> None:
-    """Show a run: its samples or tree, with scores."""
+    """Show a run: its samples or tree, with scores.
+
+    RUN is an id, the beginning of one, or 'last'.
+    """
+    from outthink.cli.base import console, flags
+
+    width = 0 if flags().json else console().width
+
+    async def ask(opened: Store) -> tuple[dict[str, Any], str]:
+        found = await opened.get_run(run)
+        if width:
+            return {}, await opened.render(found.id, width)
+        samples = [
+            {k: v for k, v in asdict(replace(s, above=None)).items() if k != "above"}
+            for s in await opened.samples_of(found)
+        ]
+        events = await opened.events_of(found)
+        return {**facts_of(found), "samples": samples, "events": events}, ""
+
+    facts, text = with_store(store, ask)
+    give(facts, lambda screen: print(clean(text).rstrip() if screen.is_terminal else text.rstrip()))
+
+
+# -- replay --------------------------------------------------------------------------------------
+
+
+class StoredOnly:
+    """A model as it was opened, except that it answers nothing: all must come from the store."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.native_n = model.native_n
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    async def generate(self, *_: Any) -> Any:
+        """Ends the run: what it asks for was never paid for."""
+        raise BudgetExhausted("store")
+
+    async def reward(self, *_: Any) -> Any:
+        """Ends the run, as ``generate`` does."""
+        raise BudgetExhausted("store")
+
+    async def aclose(self) -> None:
+        """Close the model."""
+        await self._model.aclose()
+
+
+class ReadOnly:
+    """A store that gives and keeps nothing new: a replay leaves no second run behind."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, model: str, request: str, samples: Sequence[str]) -> dict[str, Record]:
+        """The records of these sample indices that exist."""
+        return await self._store.get(model, request, samples)
+
+    async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
+        """Nothing is written."""
+
+    async def begin(self, run: str, facts: Mapping[str, Any]) -> None:
+        """Nothing is written."""
+
+    async def finish(self, run: str, answer: Mapping[str, Any], trace: Mapping[str, Any]) -> None:
+        """Nothing is written."""
+
+
+async def run_again(
+    opened: Store, name: str, strategy: str | None, budget: str | None, reader: str | None
+) -> Answer:
+    """A remembered run's strategy (or another) on its remembered samples."""
+    from outthink.api import asolve
+    from outthink.core import registry
+    from outthink.core.budget import Budget
+    from outthink.core.nouns import Problem
+
+    found = await opened.get_run(name)
+    problem = Problem(tuple(found.problem["messages"]), tools=tuple(found.facts.get("tools") or ()))
+    limits = Budget(**found.budget) if budget is None else Budget.parse(budget)  # type: ignore[arg-type]
+    model = StoredOnly(registry.build(found.model, "model").open())
+    try:
+        answer = await asolve(
+            problem,
+            model=model,
+            strategy=strategy or found.strategy,
+            budget=limits,
+            seed=found.seed,
+            store=ReadOnly(opened),
+            reader=reader or found.facts.get("reader"),
+        )
+    finally:
+        await model.aclose()
+    notes = answer.notes
+    if answer.stopped == "store":
+        notes = (*notes, "the store holds no more samples of this run")
+    return replace(answer, run=found.id, model=found.model, notes=notes)
 
 
 @click.command()
 @click.argument("run")
+@click.option("--strategy", "-s", metavar="SPEC", help="Another strategy on the same samples.")
+@click.option("--budget", "-b", metavar="LIMITS", help="Another budget.")
+@click.option("--reader", metavar="SPEC", help="Another way to read answers.")
 @where
 @common
-def replay(run: str, store: str | None) -> None:
-    """Run a remembered run again, from the store alone: nothing is paid."""
+def replay(
+    run: str, strategy: str | None, budget: str | None, reader: str | None, store: str | None
+) -> None:
+    """Run a remembered run again, from the store alone.
+
+    RUN is an id, the beginning of one, or 'last'.  No model is asked and nothing is paid.
+    """
+    from outthink.cli.solve import print_answer
+
+    answer = with_store(store, lambda opened: run_again(opened, run, strategy, budget, reader))
+    give(answer.to_json(), lambda screen: print_answer(screen, answer))
+
+
+# -- export --------------------------------------------------------------------------------------
 
 
 @click.command()
@@ -56,4 +246,14 @@ def replay(run: str, store: str | None) -> None:
 @where
 @common
 def export(run: str, file: Path, store: str | None) -> None:
-    """Write a run's samples to FILE (.jsonl, .json, .csv or .parquet)."""
+    """Write a run's samples to a file.
+
+    RUN is an id, the beginning of one, 'last' or 'all'; the ending of FILE says the form: .jsonl,
+    .csv or .parquet.
+    """
+    rows = with_store(store, lambda opened: opened.export(run, file))
+
+    def text(_: Console) -> None:
+        print(f"{rows} sample{'s' * (rows != 1)} in {file}")
+
+    give({"run": run, "file": str(file), "samples": rows}, text)

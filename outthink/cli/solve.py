@@ -111,7 +111,8 @@ def read_question(question: str) -> Problem:
 # -- the answer ----------------------------------------------------------------------------------
 
 
-def _print_answer(screen: Console, answer: Answer) -> None:
+def print_answer(screen: Console, answer: Answer) -> None:
+    """The answer as a person reads it; plain lines where they go to a file."""
     if not screen.is_terminal:
         print(answer, flush=True)
         return
@@ -236,7 +237,7 @@ def solve(
             raise
         say(f"warning: {' '.join(str(error).split())}; this run is not remembered")
         answer = watched(None)
-    give(answer.to_json(), lambda screen: _print_answer(screen, answer))
+    give(answer.to_json(), lambda screen: print_answer(screen, answer))
     code = exit_code(answer)
     if code == FAILED and not flags().json:
         say("error: the run ended early; what it had reached is above")
