@@ -165,13 +165,23 @@ class Session:
         if on_start:
             on_start(live)
         facts: dict[str, Any] = {
-            "problem": [dict(m) for m in given.messages],
+            "problem": _written(given),
             "strategy": registry.spec_of(built),
             "model": registry.spec_of(self._main)
             if hasattr(self._main, "registered")
             else self.model.name,
             "budget": limits.limits(),
             "seed": seed,
+            "model_facts": {
+                "main": {
+                    **facts_of(self.model),
+                    "prompt_tokens": self.model.count_tokens(given.messages),
+                },
+                **{
+                    registry.spec_of(spec): facts_of(self._opened[spec])
+                    for spec in parts_of(built, "model")
+                },
+            },
         }
         if given.tools:
             facts["tools"] = [dict(t) for t in given.tools]
@@ -193,6 +203,32 @@ class Session:
                     ended = answer.to_json() if answer else {"stopped": "failed"}
                     await self.store.finish(name, ended, trace_of(world))
         return answer
+
+
+def facts_of(model: Any) -> dict[str, Any]:
+    """What a replay must know of a model, so that admission and usage repeat without it."""
+    facts = {
+        "name": model.name,
+        "price": dataclasses.asdict(model.price),
+        "capabilities": sorted(getattr(model, "capabilities", ())),
+    }
+    for name in ("native_n", "max_tokens", "step"):
+        if hasattr(model, name):
+            facts[name] = getattr(model, name)
+    return facts
+
+
+def _written(problem: Problem) -> dict[str, Any]:
+    """A problem as the store keeps it; a checker, being code, is left out."""
+    values = {
+        "messages": [dict(m) for m in problem.messages],
+        "reference": problem.reference,
+        "choices": list(problem.choices),
+        "tests": list(problem.tests),
+        "id": problem.id,
+        "meta": dict(problem.meta),
+    }
+    return {k: v for k, v in values.items() if v}
 
 
 def trace_of(world: World) -> dict[str, Any]:

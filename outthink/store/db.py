@@ -520,11 +520,11 @@ class Store:
     async def open(cls, url: str) -> Store:
         """See ``outthink.store.open_store``."""
         address = Address.of(url)
-        if address.path is None and address.url.drivername != "sqlite":
-            if importlib.util.find_spec("psycopg") is None:
-                raise MissingNeed(
-                    "a store in PostgreSQL needs psycopg: pip install 'outthink[postgres]'"
-                )
+        driver = address.url.drivername.partition("+")[2]
+        if driver and importlib.util.find_spec(driver) is None:
+            raise MissingNeed(
+                f"a store in PostgreSQL needs {driver}: pip install 'outthink[postgres]'"
+            )
         loop = asyncio.get_running_loop()
         opened = _Task(loop, loop.create_future())
         store = cls(address, _Worker(address, opened))

@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import anyio
 
 from outthink.core import registry
 from outthink.core.budget import Budget, Meter, Price, Reservation, Usage
-from outthink.core.errors import BadInput, ModelError, OutthinkError
+from outthink.core.errors import BadInput, BudgetExhausted, ModelError, OutthinkError
 from outthink.core.model import Judged, Reply, Request
 from outthink.core.nouns import Answer, Message, Problem, canonical
 from outthink.core.run import Reader, Record, Run, World, execute
@@ -55,9 +55,13 @@ class StoreOnly:
         self.price = Price(**facts.get("price", {}))
         self.native_n = bool(facts.get("native_n", False))
         self.max_tokens = int(facts.get("max_tokens", 1024))
-        #: calls that wait for an end from outside, where the recorded run had one
+        if "step" in facts:
+            self.step = str(facts["step"])
+        #: how a call that is not stored ends: it fails as one may have in the recorded run,
+        #: ends the run, or waits until the run is ended from outside
+        self.refusal: Literal["fail", "end", "wait"] = "fail"
+        #: calls that wait
         self.waiting = 0
-        self.endless = False
         self._first, self._open = canonical([dict(m) for m in first]), open_counter
         self._known = facts.get("prompt_tokens")
         self._counter: Any = None
@@ -83,21 +87,22 @@ class StoreOnly:
         if request.n > 1 and self.native_n:
             # the server gave fewer than it was asked for: the run then asked one by one
             return Reply((), Usage())
-        await self._end(ticket)
-        raise ModelError("the store does not hold this call: a replay makes no live ones")
+        return await self._refuse(ticket)
 
     async def reward(
         self, items: Sequence[Judged], ticket: Reservation
     ) -> tuple[list[tuple[float, ...]], Usage]:
         """Refuse: what is asked here was not stored."""
-        await self._end(ticket)
-        raise ModelError(f"the store does not hold {len(items)} scores: a replay makes none")
+        return await self._refuse(ticket)
 
-    async def _end(self, ticket: Reservation) -> None:
-        if self.endless:
+    async def _refuse(self, ticket: Reservation) -> NoReturn:
+        if self.refusal == "wait":
             ticket.partial = Usage()
             self.waiting += 1
             await anyio.sleep_forever()
+        if self.refusal == "end":
+            raise BudgetExhausted("store")
+        raise ModelError("the store does not hold this call, and a replay makes no live ones")
 
     async def aclose(self) -> None:
         """Close the model that counted, if one was opened."""
@@ -126,12 +131,20 @@ class _ReadOnly:
 
 
 async def replay(
-    store: Store, run_id: str, *, model: Any = None, reader: Reader | str | None = None
+    store: Store,
+    run_id: str,
+    *,
+    strategy: Any = None,
+    budget: Budget | str | None = None,
+    model: Any = None,
+    reader: Reader | str | None = None,
 ) -> Replay:
     """Run a finished run again against the store only, and compare.
 
-    ``model`` and ``reader`` are needed where the run was given objects, not specs: the model to
-    count prompt tokens, the reader to read answers.  Answer, text, distribution, why it ended and
+    ``strategy``, ``budget`` or ``reader`` put another in the recorded one's place: what would it have
+    made of the same samples?  It ends (``stopped == "store"``) where it asks for one that is not
+    there.  ``model`` and ``reader`` are needed where the run was given objects, not specs: the model
+    to count prompt tokens, the reader to read answers.  Answer, text, distribution, why it ended and
     usage are compared, but for the seconds and for how much came from the store.
     """
     run = await store.get_run(run_id)
@@ -151,26 +164,40 @@ async def replay(
         choices=tuple(given.get("choices", ())),
         tests=tuple(given.get("tests", ())),
         id=given.get("id", ""),
-        tools=tuple(given.get("tools", ())),
+        tools=tuple(run.facts.get("tools", ())),
         meta=given.get("meta", {}),
     )
-    built = registry.build(run.strategy, "strategy")
+    built = registry.build(strategy or run.strategy, "strategy")
+    if budget is None:
+        limits: dict[str, Any] = dict(run.budget)
+        budget = Budget(**limits)
+    elif isinstance(budget, str):
+        budget = Budget.parse(budget)
     models = _models(run, problem, list(parts_of(built, "model")), model)
     if reader is None or isinstance(reader, str):
-        reader = reader_for(problem, reader or run.facts.get("reader"))
+        found: Reader = reader_for(problem, reader or run.facts.get("reader"))
+    else:
+        found = reader
     view = _ReadOnly(store)
-    world = World(models=models, reader=reader, store=view)
-    live = Run(problem.public(), world, Meter(Budget(**run.budget)), run.seed)
+    live = Run(problem.public(), World(models, found, view), Meter(budget), run.seed)
+    same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget
+    for stand_in in models.values():
+        if not same_spec:
+            stand_in.refusal = "end"
+        elif run.stopped in _OUTSIDE:
+            stand_in.refusal = "wait"
     try:
-        if run.stopped in _OUTSIDE:
-            answer = await _until_quiet(built, live, models, view, run.stopped)
-        else:
-            answer = await execute(built, live)
+        answer = await _until_quiet(built, live, models, view, run.stopped or "")
     finally:
         with anyio.CancelScope(shield=True):
-            for opened in models.values():
-                await opened.aclose()
-    answer = replace(answer, run=run.id, strategy=run.strategy, model=run.model)
+            for stand_in in models.values():
+                await stand_in.aclose()
+    notes = answer.notes
+    if answer.stopped == "store":
+        notes = (*notes, "the store holds no more samples of this run")
+    answer = replace(
+        answer, run=run.id, strategy=registry.spec_of(built), model=run.model, notes=notes
+    )
     differences = tuple(compare(run.answer, answer.to_json()))
     return Replay(answer, not differences, differences)
 
@@ -179,14 +206,15 @@ def _models(
     run: StoredRun, problem: Problem, parts: Sequence[Any], model: Any
 ) -> dict[Any, StoreOnly]:
     recorded = run.facts.get("model_facts", {})
-    if "main" not in recorded:
+    if "main" not in recorded:  # begun by a program of its own, through Memory
         raise BadInput(f"the run {run.id} was recorded without its model's facts: solve it again")
 
     def opener(spec: Any, main: bool) -> Callable[[], Any]:
         def open_it() -> Any:
-            if main and model is not None and hasattr(model, "count_tokens"):
-                return _Lent(model)
-            return registry.build(model if main and model is not None else spec, "model").open()
+            given = model if main and model is not None else spec
+            if hasattr(given, "count_tokens"):
+                return _Lent(given)
+            return registry.build(given, "model").open()
 
         return open_it
 
@@ -195,8 +223,11 @@ def _models(
     }
     for spec in parts:
         name = registry.spec_of(spec)
-        if name in recorded:
-            models[spec] = StoreOnly(recorded[name], problem.messages, opener(spec, False))
+        if name not in recorded:
+            raise BadInput(
+                f"the run {run.id} did not use the model {name}: the store has none of it"
+            )
+        models[spec] = StoreOnly(recorded[name], problem.messages, opener(spec, False))
     return models
 
 
@@ -213,9 +244,7 @@ class _Lent:
 async def _until_quiet(
     strategy: Any, live: Run, models: Mapping[Any, StoreOnly], view: _ReadOnly, reason: str
 ) -> Answer:
-    """Run until only calls that the store lacks are left, and end there as the recorded run did."""
-    for model in models.values():
-        model.endless = True
+    """Run; if only calls that wait are left, end there, as the recorded run did, for ``reason``."""
 
     async def watch() -> None:
         while True:
@@ -233,7 +262,6 @@ async def _until_quiet(
 
 def compare(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two answers, a line each; seconds and the store's share may."""
-    # both as the store gives them back
     told = []
     for name in ("answer", "text", "confidence", "distribution", "stopped"):
         if not _close(recorded.get(name), now.get(name)):
