@@ -361,7 +361,11 @@ def test_a_run_is_remembered_shown_replayed_and_exported(tmp_path: Path) -> None
     assert again["answer"] == first["answer"]
     assert again["distribution"] == first["distribution"]
     assert again["usage"]["completion_tokens"] == first["usage"]["completion_tokens"]
+    assert again["same"] is True
     assert again["usage"]["stored_calls"] > 0
+    other = call("replay", "last", "--strategy", "self_consistency(n=3)", "--json")
+    assert other.exit_code == 0
+    assert json.loads(other.stdout)["distribution"] == {"7": 1.0}
     file = tmp_path / "samples.jsonl"
     told = json.loads(call("export", first["run"], str(file), "--json").stdout)
     assert told["file"] == str(file)

@@ -105,12 +105,16 @@ def console(stderr: bool = False) -> Console:
     """A Rich console that honours NO_COLOR and is as wide as the terminal."""
     from rich.console import Console
 
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     stream = sys.stderr if stderr else sys.stdout
     width = None
     if not stream.isatty():
         told = os.environ.get("COLUMNS", "")
         width = int(told) if told.isdigit() and int(told) > 19 else PIPE_WIDTH
-    return Console(
+    return Screen(
         file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from outthink.cli.base import clean, common, give, grid, show_table
-from outthink.core.errors import BadInput, BudgetExhausted
+from outthink.cli.base import FAILED, clean, common, give, grid, say, show_table
+from outthink.core.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from outthink.core.nouns import Answer
-    from outthink.core.run import Record
     from outthink.store.db import Store, StoredRun
 
 T = TypeVar("T")
@@ -143,80 +141,6 @@ def show(run: str, store: str | None) -> None:
 # -- replay --------------------------------------------------------------------------------------
 
 
-class StoredOnly:
-    """A model as it was opened, except that it answers nothing: all must come from the store."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self.native_n = model.native_n
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    async def generate(self, *_: Any) -> Any:
-        """Ends the run: what it asks for was never paid for."""
-        raise BudgetExhausted("store")
-
-    async def reward(self, *_: Any) -> Any:
-        """Ends the run, as ``generate`` does."""
-        raise BudgetExhausted("store")
-
-    async def aclose(self) -> None:
-        """Close the model."""
-        await self._model.aclose()
-
-
-class ReadOnly:
-    """A store that gives and keeps nothing new: a replay leaves no second run behind."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def get(self, model: str, request: str, samples: Sequence[str]) -> dict[str, Record]:
-        """The records of these sample indices that exist."""
-        return await self._store.get(model, request, samples)
-
-    async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
-        """Nothing is written."""
-
-    async def begin(self, run: str, facts: Mapping[str, Any]) -> None:
-        """Nothing is written."""
-
-    async def finish(self, run: str, answer: Mapping[str, Any], trace: Mapping[str, Any]) -> None:
-        """Nothing is written."""
-
-
-async def run_again(
-    opened: Store, name: str, strategy: str | None, budget: str | None, reader: str | None
-) -> Answer:
-    """A remembered run's strategy (or another) on its remembered samples."""
-    from outthink.api import asolve
-    from outthink.core import registry
-    from outthink.core.budget import Budget
-    from outthink.core.nouns import Problem
-
-    found = await opened.get_run(name)
-    problem = Problem(tuple(found.problem["messages"]), tools=tuple(found.facts.get("tools") or ()))
-    limits = Budget(**found.budget) if budget is None else Budget.parse(budget)  # type: ignore[arg-type]
-    model = StoredOnly(registry.build(found.model, "model").open())
-    try:
-        answer = await asolve(
-            problem,
-            model=model,
-            strategy=strategy or found.strategy,
-            budget=limits,
-            seed=found.seed,
-            store=ReadOnly(opened),
-            reader=reader or found.facts.get("reader"),
-        )
-    finally:
-        await model.aclose()
-    notes = answer.notes
-    if answer.stopped == "store":
-        notes = (*notes, "the store holds no more samples of this run")
-    return replace(answer, run=found.id, model=found.model, notes=notes)
-
-
 @click.command()
 @click.argument("run")
 @click.option("--strategy", "-s", metavar="SPEC", help="Another strategy on the same samples.")
@@ -226,15 +150,34 @@ async def run_again(
 @common
 def replay(
     run: str, strategy: str | None, budget: str | None, reader: str | None, store: str | None
-) -> None:
+) -> int:
     """Run a remembered run again, from the store alone.
 
-    RUN is an id, the beginning of one, or 'last'.  No model is asked and nothing is paid.
+    RUN is an id, the beginning of one, or 'last'.  No model is asked and nothing is paid.  The
+    answer must be the recorded one; with another strategy, budget or reader it is what that would
+    have made of the same samples.
     """
     from outthink.cli.solve import print_answer
+    from outthink.store.replay import replay as again
 
-    answer = with_store(store, lambda opened: run_again(opened, run, strategy, budget, reader))
-    give(answer.to_json(), lambda screen: print_answer(screen, answer))
+    found = with_store(
+        store,
+        lambda opened: again(opened, run, strategy=strategy, budget=budget, reader=reader),
+    )
+    other = any(option is not None for option in (strategy, budget, reader))
+
+    def text(screen: Console) -> None:
+        print_answer(screen, found.answer)
+        if found.same:
+            say("the same answer as recorded")
+        else:
+            say("other than recorded" if other else "error: other than recorded")
+            for line in found.differences:
+                say(f"  {clean(line)}")
+
+    facts = {"same": found.same, "differences": list(found.differences)}
+    give(found.answer.to_json() | facts, text)
+    return 0 if found.same or other else FAILED
 
 
 # -- export --------------------------------------------------------------------------------------
@@ -249,7 +192,7 @@ def export(run: str, file: Path, store: str | None) -> None:
     """Write a run's samples to a file.
 
     RUN is an id, the beginning of one, 'last' or 'all'; the ending of FILE says the form: .jsonl,
-    .csv or .parquet.
+    .json, .csv or .parquet.
     """
     rows = with_store(store, lambda opened: opened.export(run, file))
 
