@@ -308,19 +308,21 @@ class Run:
             for s in samples
         ]
         keys = [canonical({"reward": [dict(m) for m in j.messages], "text": j.text}) for j in items]
+        # equal texts are scored, paid for and stored once
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
         out: dict[int, tuple[float, ...]] = {}
         used = Usage()
-        prompts = [live.count_tokens(j.messages, j.text) for j in items]
+        prompts = [live.count_tokens(items[i].messages, items[i].text) for i in first.values()]
         worst = live.price.usage(sum(prompts), 0, calls=1)
         ticket = self._reserve(worst)
         try:
             if self.world.store:
-                for i, key in enumerate(keys):
-                    found = (await self.world.store.get(live.name, key, ["0"])).get("0")
-                    if found:
-                        out[i] = tuple(found.generation["steps"])
-                        used = used + Usage(**found.usage)
-            missing = [i for i in range(len(items)) if i not in out]
+                for key, i in first.items():
+                    record = (await self.world.store.get(live.name, key, ["0"])).get("0")
+                    if record:
+                        out[i] = tuple(record.generation["steps"])
+                        used = used + Usage(**record.usage)
+            missing = [i for i in sorted(first.values()) if i not in out]
             if missing:
                 async with self._slot():
                     scores, usage = await live.reward([items[i] for i in missing], ticket)
@@ -337,10 +339,11 @@ class Run:
             self._abandon(ticket, error)
             raise
         self._settle(ticket, used)
+        steps = [out[first[key]] for key in keys]
         book = self.world.scores.setdefault("reward/" + live.name, {})
-        for i, s in enumerate(samples):
-            book[s.node] = Score(out[i][-1] if out[i] else math.nan, out[i])
-        return [out[i] for i in range(len(items))]
+        for s, found in zip(samples, steps, strict=True):
+            book[s.node] = Score(found[-1] if found else math.nan, found)
+        return steps
 
     def spawn(self, budget: Budget | None = None, problem: Problem | None = None) -> Run:
         """A child run: its claims count here too, and its own budget may be smaller."""
