@@ -87,7 +87,7 @@ def test_ctrl_c_prints_the_last_answer() -> None:
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(4)
+    time.sleep(2.5)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 130, err

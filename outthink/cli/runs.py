@@ -135,7 +135,14 @@ def show(run: str, store: str | None) -> None:
         return {**facts_of(found), "samples": samples, "events": events}, ""
 
     facts, text = with_store(store, ask)
-    give(facts, lambda screen: print(clean(text).rstrip() if screen.is_terminal else text.rstrip()))
+
+    def lines(screen: Console) -> None:
+        shown = clean(text).rstrip() if screen.is_terminal else text.rstrip()
+        for line in shown.splitlines():
+            cut = screen.is_terminal and len(line) > width
+            print(line[: width - 1] + "…" if cut else line)
+
+    give(facts, lines)
 
 
 # -- replay --------------------------------------------------------------------------------------
