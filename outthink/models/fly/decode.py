@@ -181,6 +181,7 @@ class Decoder:
         heat = np.array([max(r.job.temperature, 1e-6) for r in rows])[:, None]
         p = plain / heat
         p = np.exp(p - p.max(axis=1, keepdims=True))
+        p[:, self.tokenizer.size :] = 0.0  # ids that no text has
         for i, row in enumerate(rows):
             job = row.job
             if 0 < job.top_k < p.shape[1]:
