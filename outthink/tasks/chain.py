@@ -30,8 +30,8 @@ THINGS = (
 #: The dials of each level: a range of steps and a number of digits.  Chosen on the dev split.
 LEVELS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "easy": ((2, 4), (1, 2)),
-    "medium": ((6, 9), (2, 3)),
-    "hard": ((10, 12), (3, 4)),
+    "medium": ((11, 12), (2, 2)),
+    "hard": ((6, 9), (3, 3)),
 }
 
 SPLITS = ("train", "dev", "test")

@@ -179,14 +179,23 @@ def _rate(step: int, steps: int, recipe: Recipe) -> float:
     return recipe.learning_rate * max(0.0, (steps - step) / max(1, steps - recipe.warmup))
 
 
-def _optimizer(model: Any, recipe: Recipe) -> Any:
+def _optimizer(model: Any, recipe: Recipe, trunk: Any = None) -> Any:
+    """AdamW without decay on vectors; the parameters of ``trunk`` (and embeddings) in own groups."""
     torch = _torch()
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    old = {id(p) for p in trunk.parameters()} if trunk is not None else set()
+    if trunk is not None:
+        old |= {id(p) for p in model.model.embed_tokens.parameters()}
+    groups = []
+    for is_trunk in (False, True):
+        for decay in (True, False):
+            chosen = [
+                p
+                for p in model.parameters()
+                if (p.ndim >= 2) == decay and (id(p) in old) == is_trunk
+            ]
+            if chosen:
+                rate = recipe.weight_decay if decay else 0.0
+                groups.append({"params": chosen, "weight_decay": rate, "trunk": is_trunk})
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
 
 
@@ -293,23 +302,30 @@ def export(model: Any, recipe: Recipe | PrmRecipe, out: Path, extra: dict[str, A
 
 @dataclass(frozen=True)
 class PrmRecipe:
-    """Everything that decides the process reward model's weights, given the language model's."""
+    """Everything that decides the process reward model's weights, given the language model's.
+
+    The trunk is the language model's, with ``extra_layers`` on top: a transformer knows what it
+    expected of a token only in its last layers, so what compares the token with it comes after.
+    """
 
     seed: int = 0
-    tokens: int = 12_000_000
+    tokens: int = 8_000_000
+    extra_layers: int = 2
     problems: int = 7_000
     samples: int = 4
     temperature: float = 1.0
-    own_share: float = 0.4
-    corrupt: float = 0.3
+    sample_digits: tuple[int, ...] = (1, 5, 4, 0)
+    spoil_digits: tuple[int, ...] = (2, 7, 1, 0)
+    own_share: float = 0.5
+    spoil: float = 0.3
     batch_tokens: int = 6144
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
+    trunk_rate: float = 0.2
     weight_decay: float = 0.05
     warmup: int = 60
     line_weight: float = 4.0
     threads: int = 2
     bf16: bool = True
-    digit_weights: tuple[int, ...] = (2, 5, 3, 0)
 
 
 def sample_solutions(
@@ -340,7 +356,7 @@ def sample_solutions(
             return False
         rng = random.Random(f"prm/{recipe.seed}/{number}")
         torch.manual_seed(rng.getrandbits(48))
-        dials = Recipe(seed=recipe.seed, digit_weights=recipe.digit_weights)
+        dials = Recipe(seed=recipe.seed, digit_weights=recipe.sample_digits)
         problems = [draw(rng, dials) for _ in range(chunk)]
         problems.sort(key=lambda p: len(p.question))
         lines: list[str] = []
@@ -379,7 +395,7 @@ def judged_rows(recipe: PrmRecipe, tokenizer: Any, samples: list[dict[str, Any]]
     Every token of the solution has a target: 1 while its line is the beginning of a right one
     (``chain.right_lines``: right given what the text says before it), else 0.
     """
-    dials = Recipe(seed=recipe.seed, digit_weights=recipe.digit_weights)
+    dials = Recipe(seed=recipe.seed, digit_weights=recipe.spoil_digits)
 
     def rows_of(rng: random.Random) -> list[tuple[list[int], list[float]]]:
         pairs: list[tuple[chain.ChainProblem, str]] = []
@@ -389,7 +405,7 @@ def judged_rows(recipe: PrmRecipe, tokenizer: Any, samples: list[dict[str, Any]]
                 pairs.append((chain.make(*record["dials"]), record["text"]))
             else:
                 problem = draw(rng, dials)
-                pairs.append((problem, chain.spoiled(problem, rng, recipe.corrupt)))
+                pairs.append((problem, chain.spoiled(problem, rng, recipe.spoil)))
         questions = tokenizer.encode_batch([p.question + "\n" for p, _ in pairs])
         texts = tokenizer.encode_batch([t for _, t in pairs])
         rows: list[tuple[list[int], list[float]]] = []
@@ -430,12 +446,22 @@ def train_reward_model(
     newline = tokenizer.encode("\n").ids[0]
     samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     torch.manual_seed(recipe.seed)
-    config = AutoConfig.from_pretrained(str(weights), num_labels=1)
+    config = AutoConfig.from_pretrained(str(weights))
+    layers = config.num_hidden_layers
+    config.num_hidden_layers = layers + recipe.extra_layers
+    config.num_labels = 1
+    config.layer_types = None
     reward: Any = LlamaForTokenClassification
     model = reward(config).float()
     language: Any = LlamaForCausalLM.from_pretrained(str(weights))
-    model.model.load_state_dict(language.float().model.state_dict())
-    optimizer = _optimizer(model, Recipe(weight_decay=recipe.weight_decay))
+    model.model.load_state_dict(language.float().model.state_dict(), strict=False)
+    for layer in model.model.layers[layers:]:
+        # fresh layers add nothing at first
+        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    optimizer = _optimizer(
+        model, Recipe(weight_decay=recipe.weight_decay), model.model.layers[:layers]
+    )
     schedule = Recipe(learning_rate=recipe.learning_rate, warmup=recipe.warmup)
     steps = recipe.tokens // recipe.batch_tokens
     step, checkpoint, curve = 0, out / "checkpoint.pt", out / "curve.csv"
@@ -458,7 +484,8 @@ def train_reward_model(
             break
         x, y = torch.from_numpy(ids), torch.from_numpy(marks).float()
         for group in optimizer.param_groups:
-            group["lr"] = _rate(step, steps, schedule)
+            part = recipe.trunk_rate if group["trunk"] else 1.0
+            group["lr"] = _rate(step, steps, schedule) * part
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
             logits = model(input_ids=x).logits.float()[..., 0]
         keep, ends = y >= 0, (x == newline)
