@@ -82,8 +82,7 @@ def test_ctrl_c_prints_the_last_answer() -> None:
     child = subprocess.Popen(
         [
             sys.executable, "-m", "outthink", "solve", EASY, "--store", "none", "--json",
-            "--model", "simulated(latency=0.2)", "--concurrency", "2",
-            "--strategy", "self_consistency(n=200)",
+            "--model", "simulated(latency=0.3)", "--strategy", "revision(n=200, length=100)",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -108,9 +108,13 @@ class Address:
     path: Path | None = None
 
     @property
-    def secret(self) -> str:
-        """The password in the URL, to be kept out of every message."""
-        return str(self.url.password or "")
+    def secrets(self) -> list[str]:
+        """The passwords in the URL, to be kept out of every message."""
+        found = [self.url.password or ""]
+        for name, value in self.url.query.items():
+            if "pass" in name.lower():
+                found += [value] if isinstance(value, str) else list(value)
+        return [text for text in found if text]
 
     def __repr__(self) -> str:
         return f"Address({self.shown!r})"
@@ -334,8 +338,8 @@ class _Worker(threading.Thread):
         verb = "written" if writes else "read"
         said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
         said = said.splitlines()[0]
-        if self.address.secret:
-            said = said.replace(self.address.secret, "***")
+        for secret in self.address.secrets:
+            said = said.replace(secret, "***")
         help_ = ""
         if "locked" in said:
             help_ = f": another process has held it for {PATIENCE:.0f} s"

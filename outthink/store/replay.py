@@ -155,7 +155,6 @@ async def replay(
             "with this store, and what it holds is not paid for twice"
         )
     from outthink.api import parts_of
-    from outthink.verify.extract import reader_for
 
     given = run.problem
     problem = Problem(
@@ -175,6 +174,8 @@ async def replay(
         budget = Budget.parse(budget)
     models = _models(run, problem, list(parts_of(built, "model")), model)
     if reader is None or isinstance(reader, str):
+        from outthink.verify.extract import reader_for
+
         found: Reader = reader_for(problem, reader or run.facts.get("reader"))
     else:
         found = reader

@@ -68,7 +68,7 @@ async def grow(
         if not asked:
             break
         old = [nodes[i] for i in asked]
-        options = {"stop": (step,), "max_tokens": max_tokens}
+        options: dict[str, Any] = {"stop": (step,), "max_tokens": max_tokens}
         new = await run.extend(old, temperature=temperature, **options)
         grown = [(i, c) for i, o, c in zip(asked, old, new, strict=True) if c is not o]
         seen = [c for _, c in grown]

@@ -102,7 +102,7 @@ BROKEN = [
     f"postgresql://127.0.0.1:1/db?password={PASSWORD}",
     f"postgresql:/me:{PASSWORD}@host/db",
     f"mysql://me:{PASSWORD}@host/db",
-    f"postgresql://me:x{PASSWORD}%zz@127.0.0.1:1/db?connect_timeout={PASSWORD}",
+    f"postgresql://me:x{PASSWORD}%zz@127.0.0.1:1/db?sslpassword={PASSWORD}&sslcert=/none",
 ]
 
 

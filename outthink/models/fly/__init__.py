@@ -175,7 +175,7 @@ class FlyModel:
 @register("model", "fly-prm")
 @dataclass(frozen=True)
 class FlyPrm:
-    """The process reward model of ``fly``: the probability that a solution is still right, by line."""
+    """The process reward model of ``fly``: after each line, the probability that all is right so far."""
 
     weights: str = ""
 
@@ -269,8 +269,9 @@ class FlyReward:
             mine = values[first : first + len(part)]
             first += len(part)
             marks = [i - start for i in range(head, len(ids)) if ids[i] == self._newline]
-            steps = tuple(float(mine[m]) for m in marks)
-            out.append(steps or (float(mine[-1]),))
+            # each line's score is given the lines before it: still right is their product
+            steps = np.cumprod([mine[m] for m in marks] or [mine[-1]])
+            out.append(tuple(float(s) for s in steps))
         return out
 
     async def aclose(self) -> None:

@@ -1,0 +1,40 @@
+"""Reward models as verifiers: scores of steps (process) or of the whole (outcome)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from outthink.core.nouns import Problem, Sample, Score
+from outthink.core.registry import part, register
+from outthink.core.run import Run
+from outthink.models.fly import FlyPrm
+from outthink.select.aggregate import Aggregate, aggregate
+
+
+@register("verifier", "prm", sources=("S050",))
+@dataclass(frozen=True)
+class Prm:
+    """A process reward model: each step's probability of being right, made one score by ``aggregate``."""
+
+    model: Any = part("model", FlyPrm())
+    aggregate: Aggregate = "last"
+
+    async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
+        """Score each text by its steps."""
+        found = await run.reward(samples, self.model)
+        return [Score(aggregate(steps, self.aggregate), tuple(steps)) for steps in found]
+
+
+@register("verifier", "orm")
+@dataclass(frozen=True)
+class Orm:
+    """An outcome reward model: one score for the whole text (the last one of a process model)."""
+
+    model: Any = part("model", FlyPrm())
+
+    async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
+        """Score each text as a whole."""
+        found = await run.reward(samples, self.model)
+        return [Score(aggregate(steps, "last")) for steps in found]
