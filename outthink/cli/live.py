@@ -67,6 +67,8 @@ class Live:
         self.run: Run | None = None
         self.rows: deque[tuple[str, int, str, str]] = deque(maxlen=SHOWN)
         self.votes: Counter[str] = Counter()
+        #: the strategy's own view, where it has said one
+        self.shares: dict[str, float] = {}
         self.steps = self.finished = self.failures = 0
         self._live = RichLive(
             get_renderable=self.draw, console=screen, transient=True, refresh_per_second=8
@@ -93,9 +95,7 @@ class Live:
         if kind == "sample":
             self._sample(data)
         elif kind == "proposal":
-            shares: Mapping[str, float] = data.get("distribution") or {}
-            if shares:
-                self.votes = Counter({k: round(1e6 * v) for k, v in shares.items()})
+            self.shares = dict(data.get("distribution") or self.shares)
         elif kind == "failure":
             self.failures += 1
             self.rows.append(("!", 0, "failed", last_line(str(data.get("error", "")))))
@@ -129,7 +129,7 @@ class Live:
         blocks: list[RenderableType] = [head, Text()]
         if self.rows:
             blocks += [self._candidates(), Text()]
-        if self.votes:
+        if self.votes or self.shares:
             blocks += [self._votes(), Text()]
         return Group(*blocks, *self._budget())
 
@@ -168,9 +168,10 @@ class Live:
 
         table = grid("answer", "share", "bar", right=(1,), head=False)
         total = sum(self.votes.values())
-        for answer, votes in self.votes.most_common(4):
+        shares = self.shares or {answer: n / total for answer, n in self.votes.items()}
+        for answer, share in sorted(shares.items(), key=lambda item: -item[1])[:4]:
             name = Text(clean(answer).replace("\n", " ")[:24], style="bold")
-            table.add_row(name, f"{votes / total:.2f}", bar(votes / total))
+            table.add_row(name, f"{share:.2f}", bar(share))
         return table
 
     def _budget(self) -> list[RenderableType]:
