@@ -204,7 +204,7 @@ class TextReader:
 
 
 def reader_for(problem: Problem, spec: str | None) -> TextReader:
-    """The reader of a spec: ``auto``, ``boxed``, ``json("field")``, ``reader(extract=..., equivalence=...)``."""
+    """The reader of a spec: ``boxed``, ``json("field")``, ``reader(extract=..., equivalence=...)``."""
     options = bool(problem.choices) or len(_OPTIONS.findall(problem.question)) >= 2
     if spec is None:
         return TextReader(options=options)

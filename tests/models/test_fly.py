@@ -1,0 +1,215 @@
+import json
+
+import anyio
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import outthink
+from outthink.core.budget import Budget, Meter, Usage
+from outthink.core.errors import BadInput
+from outthink.core.model import Judged, Request
+from outthink.models.fly import WEIGHTS, Fly, FlyPrm
+from outthink.models.fly.engine import Network, load_safetensors
+from outthink.models.fly.tokenizer import Tokenizer
+from outthink.tasks import chain
+
+QUESTION = chain.make(5, 2, 11).question
+
+
+@pytest.fixture(scope="module")
+def network():
+    net = Network(WEIGHTS)
+    net.reserve(70, 320)
+    return net
+
+
+def ask(model, **params):
+    async def main():
+        ticket = Meter(Budget()).reserve(Usage())
+        messages = ({"role": "user", "content": params.pop("question", QUESTION)},)
+        return await model.generate(Request(messages, **params), ticket)
+
+    return anyio.run(main)
+
+
+def test_logits_are_those_of_transformers(network):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    theirs = transformers.LlamaForCausalLM.from_pretrained(str(WEIGHTS)).float().eval()
+    ids = [1, *np.random.default_rng(0).integers(9, 400, 150).tolist()]
+    with torch.no_grad():
+        wanted = theirs(torch.tensor([ids])).logits[0].numpy()
+    ours = network.logits(network.forward([(0, 0, ids)]))
+    assert np.abs(wanted - ours).max() < 1e-3
+
+
+def test_step_scores_are_those_of_transformers():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    folder = str(WEIGHTS / "prm")
+    theirs = transformers.LlamaForTokenClassification.from_pretrained(folder).float().eval()
+    problem = chain.make(5, 2, 11)
+    tokenizer = Tokenizer.load(WEIGHTS / "tokenizer.json")
+    ids = [1, *tokenizer.encode(problem.question + "\n" + problem.solution)]
+    with torch.no_grad():
+        logits = theirs(torch.tensor([ids])).logits[0, :, 0].numpy()
+    newline = tokenizer.encode("\n")[0]
+    ends = [i for i, t in enumerate(ids) if t == newline][1:]
+    wanted = np.cumprod(1 / (1 + np.exp(-logits[ends])))
+    assert np.allclose(reward([problem.solution], problem.question)[0], wanted, atol=1e-4)
+
+
+def reward(texts, question, known=""):
+    async def main():
+        live = FlyPrm().open()
+        messages = ({"role": "user", "content": question},)
+        ticket = Meter(Budget()).reserve(Usage())
+        return await live.reward([Judged(messages, t, known) for t in texts], ticket)
+
+    return anyio.run(main)[0]
+
+
+def test_a_rows_bits_do_not_depend_on_its_company_or_on_how_it_was_read(network):
+    rng = np.random.default_rng(3)
+    ids = [1, *rng.integers(9, 400, 90).tolist()]
+    alone = network.logits(network.forward([(0, 0, ids)]))[-1]
+    network.forward([(1, 0, ids[:40])])
+    network.forward([(1, 40, ids[40:-1])])
+    assert (network.logits(network.forward([(1, 90, ids[-1:])]))[0] == alone).all()
+    state = network.keep(1, ids[:-1])
+    for rows in (2, 9, 33, 64):
+        for slot in range(rows):
+            network.load(slot, state)
+        groups = [(slot, 90, ids[-1:] if slot % 3 == 0 else [17]) for slot in range(rows)]
+        assert (network.logits(network.forward(groups))[::3] == alone).all()
+
+
+def test_texts_do_not_depend_on_batch_width_or_on_other_callers():
+    one = ask(Fly(max_rows=1).open(), n=6, seeds=tuple(range(6)))
+    wide = ask(Fly(max_rows=64).open(), n=6, seeds=tuple(range(6)))
+    assert [g.text for g in one.generations] == [g.text for g in wide.generations]
+    assert one.usage == wide.usage
+    model = Fly().open()
+
+    async def crowd():
+        found = {}
+
+        async def call(seed):
+            ticket = Meter(Budget()).reserve(Usage())
+            messages = ({"role": "user", "content": QUESTION},)
+            reply = await model.generate(Request(messages, seeds=(seed,)), ticket)
+            found[seed] = reply.generations[0].text
+
+        async with anyio.create_task_group() as tasks:
+            for seed in range(6):
+                tasks.start_soon(call, seed)
+        return [found[seed] for seed in range(6)]
+
+    assert anyio.run(crowd) == [g.text for g in wide.generations]
+
+
+def test_going_on_from_a_prefix_gives_what_would_have_been_written():
+    model = Fly().open()
+    whole = ask(model, temperature=0.0).generations[0]
+    first = ask(model, temperature=0.0, stop=("\n",)).generations[0]
+    assert first.finish == "step"
+    assert first.stopped_by == "\n"
+    prefix = first.text + "\n"
+    assert whole.text.startswith(prefix)
+    rest = ask(model, temperature=0.0, prefix=prefix)
+    assert prefix + rest.generations[0].text == whole.text
+    assert rest.usage.cached_tokens == rest.usage.prompt_tokens - 1
+
+
+def test_limits_and_seeds_are_honoured():
+    model = Fly().open()
+    short = ask(model, max_tokens=3, n=4, seeds=(1, 2, 3, 4))
+    assert all(g.finish == "length" and g.tokens == 3 for g in short.generations)
+    assert short.usage.completion_tokens == 12
+    again = ask(model, n=2, seeds=(5, 5), temperature=1.5)
+    assert again.generations[0].text == again.generations[1].text
+    other = ask(model, n=8, seeds=tuple(range(8)), temperature=1.5)
+    assert len({g.text for g in other.generations}) > 1
+    assert ask(model, n=3, seeds=(1, 2, 3), temperature=0.0).generations[0].text in {
+        g.text for g in ask(model, n=3, seeds=(7, 8, 9), top_k=1).generations
+    }
+
+
+def test_logprobs_are_the_models_own_and_sum_up():
+    reply = ask(Fly().open(), seeds=(3,), temperature=0.7, logprobs=True)
+    g = reply.generations[0]
+    assert g.logprobs is not None
+    assert len(g.logprobs) == g.tokens
+    assert g.logprob == pytest.approx(float(g.logprobs.sum()))
+    assert (g.logprobs <= 0).all()
+
+
+def test_a_cancelled_call_is_charged_for_what_was_written():
+    model = Fly().open()
+    ticket = Meter(Budget()).reserve(Usage())
+    messages = ({"role": "user", "content": chain.make(12, 2, 1).question},)
+
+    async def main():
+        with anyio.move_on_after(0.05):
+            await model.generate(Request(messages, n=64, seeds=tuple(range(64))), ticket)
+
+    anyio.run(main)
+    assert ticket.partial is not None
+    assert ticket.partial.completion_tokens <= 64 * 256
+
+
+def test_a_prompt_beyond_the_context_is_refused():
+    with pytest.raises(outthink.OutthinkError, match="1024 tokens"):
+        ask(Fly().open(), question="Ada has 3 pens. " * 400)
+
+
+def test_scores_do_not_depend_on_company_and_fall_for_wrong_steps():
+    right = [chain.make(6, 2, seed) for seed in range(40)]
+    alone = [reward([p.solution], p.question)[0] for p in right[:3]]
+    for p, scores in zip(right[:3], alone, strict=True):
+        first = p.steps[0]
+        wrong = p.solution.replace(f"= {first.value}\n", f"= {first.value + 3}\n", 1)
+        both = reward([wrong, p.solution, p.solution[: len(p.solution) // 2]], p.question)
+        assert both[1] == scores
+    good, bad = [], []
+    for p in right:
+        first = p.steps[0]
+        wrong = p.solution.replace(f"= {first.value}\n", f"= {first.value + 3}\n", 1)
+        a, b = reward([p.solution, wrong], p.question)
+        good.append(a[0])
+        bad.append(b[0])
+    assert np.mean(np.array(good) > np.array(bad)) > 0.9
+
+
+def test_missing_weights_say_how_to_make_them(tmp_path):
+    with pytest.raises(BadInput, match="outthink fly train"):
+        Fly(weights=str(tmp_path)).open()
+
+
+@given(st.text(max_size=60))
+def test_the_tokenizer_gives_back_any_text(text):
+    tokenizer = Tokenizer.load(WEIGHTS / "tokenizer.json")
+    whole = text.encode("utf-8", errors="replace").decode()
+    assert tokenizer.decode(tokenizer.encode(text)) == whole
+
+
+def test_the_tokenizer_reads_like_the_one_of_tokenizers():
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    theirs = tokenizers.Tokenizer.from_file(str(WEIGHTS / "tokenizer.json"))
+    ours = Tokenizer.load(WEIGHTS / "tokenizer.json")
+    for seed in range(20):
+        p = chain.make(8, 3, seed)
+        assert (
+            ours.encode(p.question + "\n" + p.solution)
+            == theirs.encode(p.question + "\n" + p.solution).ids
+        )
+
+
+def test_the_weights_carry_their_recipe_and_are_small():
+    for folder in (WEIGHTS, WEIGHTS / "prm"):
+        _, metadata = load_safetensors(folder / "model.safetensors")
+        assert json.loads(metadata["recipe"])["seed"] == 0
+    total = sum(p.stat().st_size for p in WEIGHTS.rglob("*") if p.is_file())
+    assert total < 10_000_000

@@ -1,0 +1,130 @@
+"""What each method should do, on the bundled model and on simulated ones."""
+
+import anyio
+import numpy as np
+import pytest
+
+import outthink
+from outthink.api import Session
+from outthink.core.errors import BadInput, MissingNeed
+from outthink.tasks import chain
+from outthink.train.evaluate import Contender, coverage, measure, paired, wilson
+
+SPECS = (
+    "greedy",
+    "self_consistency(n=4)",
+    "self_consistency(n=4, weights=prm)",
+    "best_of_n(n=4, verifier=prm)",
+    "best_of_n(n=4, verifier=prm, vote=weighted)",
+    "best_of_n(n=4, verifier=prm(aggregate=min))",
+    "beam_search(n=4, prm=prm, branch=2)",
+    "beam_search(n=4, prm=prm, branch=2, lookahead=1)",
+    "dvts(n=4, prm=prm, branch=2)",
+    "particle_filter(n=4, prm=prm)",
+    "particle_filter(n=4, prm=prm, ess=0.5, vote=weighted)",
+    "revision(n=4, length=2)",
+)
+PROBLEM = chain.make(3, 1, 4)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_an_easy_question_is_answered_rightly_by_every_strategy(spec):
+    answer = outthink.solve(PROBLEM.question, strategy=spec)
+    assert answer.answer == str(PROBLEM.answer)
+    assert answer.stopped == "finished"
+    assert chain.check(PROBLEM, answer.text)
+    assert answer.usage.calls >= 1
+    assert answer.usage.estimated is False
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("tokens", [20, 90, 300])
+def test_no_strategy_spends_more_tokens_than_its_budget(spec, tokens):
+    problem = chain.make(8, 2, 1)
+    answer = outthink.solve(problem.question, strategy=spec, budget=f"tokens={tokens}")
+    assert answer.usage.completion_tokens <= tokens
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_same_seed_gives_the_same_answer_and_usage_at_any_concurrency(spec):
+    problem = chain.make(8, 2, 2)
+
+    def run(seed, concurrency):
+        a = outthink.solve(
+            problem.question,
+            strategy=spec,
+            seed=seed,
+            concurrency=concurrency,
+            budget="tokens=700, calls=60",
+        ).to_json()
+        a.pop("run")
+        a["usage"].pop("seconds")
+        return a
+
+    assert run(3, None) == run(3, 1) == run(3, 5)
+
+
+def test_search_without_a_verifier_is_refused_before_the_first_token():
+    for name in ("best_of_n", "beam_search", "dvts", "particle_filter"):
+        with pytest.raises(MissingNeed, match="needs a verifier"):
+            outthink.solve(PROBLEM.question, strategy=f"{name}(n=4)")
+
+
+@pytest.mark.parametrize(
+    ("spec", "word"),
+    [
+        ("beam_search(n=6, prm=prm)", "multiple"),
+        ("self_consistency(n=0)", "n=0"),
+        ("greedy(temperature=9)", "temperature"),
+        ("revision(n=7, length=3)", "multiple"),
+    ],
+)
+def test_wrong_parameters_are_said_before_anything_is_spent(spec, word):
+    with pytest.raises(BadInput, match=word):
+        outthink.solve(PROBLEM.question, strategy=spec)
+
+
+def test_a_vote_is_worth_more_than_a_sample_where_samples_are_mostly_right():
+    """Closed form: with p = .6 and wrong answers spread, the majority of 15 is right above .95."""
+    problems = [f"Question number {i}?" for i in range(60)]
+
+    async def main():
+        found = []
+        spec = 'simulated(accuracy=0.6, answer="42")'
+        async with Session(spec) as session:
+            for i, question in enumerate(problems):
+                one = await session.solve(question, "self_consistency(n=1)", seed=i)
+                many = await session.solve(question, "self_consistency(n=15)", seed=i)
+                found.append((one.answer == "42", many.answer == "42"))
+        return np.mean(found, axis=0)
+
+    one, many = anyio.run(main)
+    assert 0.4 < one < 0.8
+    assert many > 0.9
+
+
+def test_paired_and_wilson_intervals_hold_known_values():
+    low, high = wilson(50, 100)
+    assert (round(low, 3), round(high, 3)) == (0.404, 0.596)
+    mean, lower, upper = paired(np.array([1.0, 1, 0, 1]), np.array([0.0, 1, 0, 1]))
+    assert mean == 0.25
+    assert lower < 0.25 < upper
+
+
+def test_measuring_is_paired_and_resumes_from_its_store(tmp_path):
+    problems = [p for p, _ in zip(chain.level_problems("easy", "dev", 1), range(3), strict=False)]
+    lineup = [
+        Contender("vote", "self_consistency(n=4)"),
+        Contender("best", "best_of_n(n=4, verifier=prm)"),
+    ]
+    store = str(tmp_path / "calls.db")
+
+    async def main():
+        return await measure(lineup, problems, store=store)
+
+    first, again = anyio.run(main), anyio.run(main)
+    assert [r.right.tolist() for r in first] == [r.right.tolist() for r in again]
+    assert all(a.usage.stored_calls == a.usage.calls for r in again for a in r.answers)
+    curve = coverage(first[0], problems)
+    assert list(curve) == [1, 2, 4]
+    assert curve[1] <= curve[2] <= curve[4]
