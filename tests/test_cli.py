@@ -365,6 +365,10 @@ def test_a_run_is_remembered_shown_replayed_and_exported(tmp_path: Path) -> None
     other = call("replay", "last", "--strategy", "self_consistency(n=3)", "--json")
     assert other.exit_code == 0
     assert json.loads(other.stdout)["distribution"] == {"7": 1.0}
+    more = call("replay", "last", "--strategy", "self_consistency(n=9)", "--json")
+    assert more.exit_code == 0, more.output
+    assert json.loads(more.stdout)["stopped"] == "store"
+    assert json.loads(more.stdout)["answer"] == "7"
     file = tmp_path / "samples.jsonl"
     told = json.loads(call("export", first["run"], str(file), "--json").stdout)
     assert told["file"] == str(file)

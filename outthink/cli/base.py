@@ -336,11 +336,13 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
     """Say an error, on standard error or as JSON on standard output; returns the exit code."""
-    code, message = explain(error)
     if debug:
         import traceback
 
         traceback.print_exception(error, file=sys.stderr)
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    code, message = explain(error)
     if as_json:
         facts: dict[str, Any] = {"type": type(error).__name__, "message": message, "exit": code}
         if isinstance(error, SpecError):

@@ -592,7 +592,7 @@ class Run:
                 records: dict[str, Record] = {}
                 for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
                     records[name] = Record(_written(generation), _plain(_share(model, reply, i)))
-                if store:
+                if store and records:
                     await store.put(model.name, key, records)
                 for name, generation in zip(missing, given, strict=False):
                     self._emit(emit, generation, index[name], role, stop, stored=False)
