@@ -31,7 +31,10 @@ def quantity(text: str, seconds: bool = False) -> float:
     if not found or unit not in units:
         allowed = ", ".join(u for u in units if u)
         raise BadInput(f"{text!r} is not a quantity: write a number, with a unit of {allowed}")
-    return float(found[1]) * units[unit]
+    amount = float(found[1]) * units[unit]
+    if not math.isfinite(amount):
+        raise BadInput(f"{text.strip()[:40]!r} is beyond all numbers")
+    return amount
 
 
 #: what a limit may be called in ``Budget.parse``
@@ -100,7 +103,8 @@ class Budget:
         return {k: v for k, v in found.items() if v is not None}
 
     def __str__(self) -> str:
-        return ", ".join(f"{k}={v:g}" if v < 1e6 else f"{k}={v}" for k, v in self.limits().items())
+        shown = {k: int(v) if v == int(v) and v < 1e15 else v for k, v in self.limits().items()}
+        return ", ".join(f"{k}={v!r}" for k, v in shown.items())
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,8 @@ class Reservation:
         self.attempts = 0
         #: what a model knows to have been spent so far, for a call that is cancelled half-way
         self.partial: Usage | None = None
+        #: the samples of a cancelled call that were finished all the same, by their place in it
+        self.arrived: dict[int, Any] = {}
 
     def another_attempt(self) -> None:
         """Count one more request of the same call; raises ``BudgetExhausted`` if none is left."""
@@ -284,6 +290,17 @@ class Meter:
                 used = meter.spent.amount(limit) + meter.reserved.amount(limit)
                 best = min(best, bound - used)
         return best
+
+    def tightest(self, limit: str) -> Meter:
+        """The meter of the chain with the least left of a limit; of equals the outermost."""
+
+        def own(meter: Meter) -> float:
+            bound = meter.budget.limits().get(limit, math.inf)
+            if limit == "seconds":
+                return bound - meter.elapsed()
+            return bound - meter.spent.amount(limit) - meter.reserved.amount(limit)
+
+        return min(reversed(self.chain()), key=own)
 
     def binding(self, cost: Usage) -> str | None:
         """The limit that this cost would break, or ``None`` when it fits."""

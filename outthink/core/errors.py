@@ -103,4 +103,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.55)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     listed = ", ".join(names[:40])
-    return f"{hint} known: {listed}" if listed else hint
+    if not listed:
+        return hint
+    return f"{hint} known: {listed}" if hint else f"; known: {listed}"

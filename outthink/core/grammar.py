@@ -13,6 +13,7 @@ refused at once.
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _NAME = re.compile(r"[A-Za-z_][\w]*(?:[.\-:/][\w]+)*\Z")
+#: whole numbers in a spec stay below this, as floats do by themselves
+_LARGEST = 10**308
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 
 
@@ -76,14 +79,22 @@ def _number(text: str) -> int | float:
     if re.fullmatch(r"-?\d+", body) and len(body) < 400:
         return int(body) * factor
     value = float(body) * factor
-    return int(value) if factor > 1 and value == int(value) else value
+    whole = factor > 1 and math.isfinite(value) and value == int(value)
+    return int(value) if whole else value
+
+
+def _fits(number: int | float) -> bool:
+    if isinstance(number, float):
+        return math.isfinite(number)
+    return -_LARGEST < number < _LARGEST
 
 
 def _string(lexeme: _Lexeme, source: str) -> str:
     body = lexeme.text
     if body[0] == "'":
-        inner = body[1:-1].replace("\\'", "'").replace('"', '\\"')
-        body = f'"{inner}"'
+        turned = {"\\'": "'", '"': '\\"'}
+        body = re.sub(r'\\.|"', lambda m: turned.get(m[0], m[0]), body[1:-1], flags=re.DOTALL)
+        body = f'"{body}"'
     try:
         return str(json.loads(body, strict=False))
     except ValueError:
@@ -122,7 +133,10 @@ def parse(source: str) -> Any:
             raise SpecError(f"nested more than {MAX_DEPTH} deep", source, peek().at)
         lexeme = take()
         if lexeme.kind == "number":
-            return _number(lexeme.text)
+            number = _number(lexeme.text)
+            if not _fits(number):
+                raise SpecError("a number that is too large", source, lexeme.at)
+            return number
         if lexeme.kind == "string":
             return _string(lexeme, source)
         if lexeme.kind == "name":
@@ -172,16 +186,26 @@ def parse(source: str) -> Any:
 
 def dump(tree: Any) -> str:
     """The spec of a tree: ``parse(dump(tree)) == tree``."""
+    return _dump(tree, 0)
+
+
+def _dump(tree: Any, depth: int) -> str:
+    if depth > MAX_DEPTH:
+        raise SpecError(f"nested more than {MAX_DEPTH} deep")
+    below = depth + 1
     if isinstance(tree, Call):
         if tree.bare:
             return tree.name
-        parts = [dump(a) for a in tree.args] + [f"{k}={dump(v)}" for k, v in tree.kwargs]
+        parts = [_dump(a, below) for a in tree.args]
+        parts += [f"{k}={_dump(v, below)}" for k, v in tree.kwargs]
         return f"{tree.name}({', '.join(parts)})"
     if tree is None or isinstance(tree, bool):
         return str(tree).lower()
     if isinstance(tree, (list, tuple)):
-        return f"[{', '.join(dump(item) for item in tree)}]"
+        return f"[{', '.join(_dump(item, below) for item in tree)}]"
     if isinstance(tree, (int, float)):
+        if not _fits(tree):
+            raise SpecError("a number that is too large, or none, cannot be written in a spec")
         return repr(tree)
     if isinstance(tree, str):
         return json.dumps(tree, ensure_ascii=False)

@@ -130,7 +130,7 @@ def _convert(value: Any, hint: Any, kind: str | None, where: str, source: str, a
             )
     hint_text = nearest(str(value), allowed) if isinstance(value, str) and len(allowed) > 1 else ""
     raise SpecError(
-        f"{where}={str(value)[:60]!r} must be one of {', '.join(allowed)}{hint_text.split(' known')[0]}"
+        f"{where}={str(value)[:60]!r} must be one of {', '.join(allowed)}{hint_text.split(' known')[0].rstrip(';')}"
         if len(allowed) > 1
         else f"{where}={str(value)[:60]!r} must be {allowed[0]}",
         source,

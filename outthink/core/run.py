@@ -14,23 +14,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 
 from outthink.core.budget import Budget, Meter, Reservation, Usage
 from outthink.core.errors import (
     BadInput,
     BudgetExhausted,
+    Malformed,
     MissingNeed,
     ModelError,
     NoSuchModel,
     NotAuthorised,
     Refused,
     TimedOut,
+    WorldError,
 )
 from outthink.core.model import Generation, Judged, Model, Reply, Request
 from outthink.core.nouns import Answer, Ints, Message, Node, Pool, Problem, Sample, Score, canonical
@@ -197,9 +200,13 @@ class Run:
                 return await before() if before else None
 
             self._proposal = current
-        async with self.samples(n, messages=messages, model=model, **params) as stream:
-            async for sample in stream:
-                done[sample.node] = sample
+
+        def emit(sample: Sample) -> None:
+            done[sample.node] = sample
+
+        base = tuple(messages if messages is not None else self.problem.messages)
+        jobs = [_Job(node, base) for node in self._allocate(n)]
+        await self._produce(jobs, model, params, emit)
         if not done:
             raise BudgetExhausted(self.limit or "calls")
         return ordered()
@@ -243,7 +250,7 @@ class Run:
                 except (ModelError, BudgetExhausted) as caught:
                     error.append(caught)
 
-        async def consume() -> AsyncIterator[Sample]:
+        async def consume() -> AsyncGenerator[Sample, None]:
             async with receive:
                 async for sample in receive:
                     yield sample
@@ -259,6 +266,8 @@ class Run:
                 finally:
                     tasks.cancel_scope.cancel()
                     receive.close()
+                    with anyio.CancelScope(shield=True):
+                        await stream.aclose()
 
     async def extend(
         self, samples: Sequence[Sample], *, stop: Sequence[str] = ("\n",), **params: Any
@@ -406,10 +415,12 @@ class Run:
             raise
 
     def _limited(self, limit: str) -> None:
+        """Say so here and in the runs above, up to the one whose own budget binds."""
+        tightest = self.meter.tightest(limit)
         run: Run | None = self
         while run is not None:
             run.limit = run.limit or limit
-            run = run.parent
+            run = None if run.meter is tightest else run.parent
 
     def _settle(self, ticket: Reservation, usage: Usage) -> None:
         over = ticket.settle(usage)
@@ -428,7 +439,10 @@ class Run:
             ticket.settle(ticket.partial)
         elif isinstance(error, ModelError) and not isinstance(error, TimedOut):
             ticket.settle(Usage(calls=ticket.cost.calls))
-        elif isinstance(error, (BadInput, BudgetExhausted)):
+        elif isinstance(error, BudgetExhausted):
+            # no further attempt fits: the first one was made
+            ticket.settle(Usage(calls=ticket.cost.calls))
+        elif isinstance(error, BadInput):
             ticket.release()
         else:
             ticket.settle(replace(ticket.cost, estimated=True))
@@ -586,6 +600,10 @@ class Run:
                 for text in reply.notes:
                     self.warn(text)
                 given = reply.generations[: len(missing)]
+                reply = _counted(model, reply, live)
+                if not given:
+                    ticket.partial = used + reply.usage
+                    raise Malformed(f"{model.name} answered without a text")
                 if len(given) < len(missing):
                     model.native_n = False
                     self.note("n ignored", asked=len(missing), given=len(given))
@@ -638,8 +656,30 @@ class Run:
             g.extra,
         )
         self.world.samples[sample.node] = sample
-        self.note("sample", node=sample.node, tokens=sample.tokens, finish=finish, text=delta)
         emit(sample)
+        self.note("sample", node=sample.node, tokens=sample.tokens, finish=finish, text=delta)
+
+
+def _counted(model: Model, reply: Reply, request: Request) -> Reply:
+    """The reply with at least the usage that its texts show: a token is a byte or more.
+
+    A server that reports nothing, or less than it wrote, is charged by our own upper estimate.
+    """
+    u = reply.usage
+    shown = sum(
+        g.tokens
+        if g.tokens > 0
+        else min(len(g.text.encode("utf-8", "replace")), request.max_tokens)
+        for g in reply.generations
+    )
+    if u.calls >= 1 and u.completion_tokens >= shown and u.prompt_tokens >= 0:
+        return reply
+    prompt = u.prompt_tokens
+    if prompt <= 0:
+        prompt = model.count_tokens(request.messages, request.prefix)
+    tokens = max(u.completion_tokens, shown)
+    usage = model.price.usage(prompt, tokens, calls=max(u.calls, 1), estimated=True)
+    return replace(reply, usage=usage)
 
 
 def _share(model: Model, reply: Reply, i: int) -> Usage:
@@ -731,11 +771,12 @@ async def execute(strategy: Any, run: Run) -> Answer:
     with scope:
         if run._reason is not None:
             scope.cancel()
+            await anyio.lowlevel.checkpoint()
         try:
             answer = await strategy(run.problem, run)
         except BudgetExhausted as error:
             stopped = error.limit
-        except ModelError as error:
+        except WorldError as error:
             failure, stopped = error, "error"
     if answer is None and failure is None and scope.cancelled_caught:
         stopped = run._reason or "seconds"

@@ -35,7 +35,7 @@ class BeamSearch:
     branch: int = 4
     lookahead: int = 0
     vote: Literal["best", "weighted"] = "weighted"
-    temperature: float = 0.8
+    temperature: float = 1.0
     max_steps: int = 40
     step: str | None = None
     max_tokens: int | None = None

@@ -28,7 +28,7 @@ class BestOfN:
     n: int = 16
     verifier: Any = part("verifier", None)
     vote: Literal["best", "weighted"] = "best"
-    temperature: float = 0.8
+    temperature: float = 1.0
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:

@@ -36,7 +36,7 @@ class ParticleFilter:
     softmax: float = 1.0
     ess: float = 1.0
     vote: Literal["best", "weighted"] = "best"
-    temperature: float = 0.8
+    temperature: float = 1.0
     max_steps: int = 40
     step: str | None = None
     max_tokens: int | None = None

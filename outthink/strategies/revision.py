@@ -37,7 +37,7 @@ class Revision:
     length: int = 4
     verifier: Any = part("verifier", None)
     memory: int = 4
-    temperature: float = 0.8
+    temperature: float = 1.0
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:

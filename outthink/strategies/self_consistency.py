@@ -27,7 +27,7 @@ class SelfConsistency:
 
     n: int = 16
     weights: Any = part("verifier", None)
-    temperature: float = 0.8
+    temperature: float = 1.0
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:

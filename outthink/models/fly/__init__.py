@@ -111,7 +111,7 @@ class FlyModel:
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """Write ``n`` texts.  The tokens of ``prefix`` but the last count as cached: fly wrote them."""
-        from outthink.models.fly.decode import Job
+        from outthink.models.fly.decode import Job, Row
 
         ids = self._ids(request.messages, request.prefix)
         room = self.context - len(ids)
@@ -144,15 +144,9 @@ class FlyModel:
         cached = len(ids) - 1 if request.prefix else 0
         ticket.partial = self.price.usage(len(ids), 0, cached=cached)
         self._decoder.submit(job)
-        try:
-            await ready
-        except asyncio.CancelledError:
-            job.cancelled = True
-            spent = sum(len(row.tokens) for row in job.rows)
-            ticket.partial = self.price.usage(len(ids), spent, cached=cached)
-            raise
-        rows = [
-            Generation(
+
+        def written(row: Row) -> Generation:
+            return Generation(
                 text=row.written.decode("utf-8", errors="replace"),
                 tokens=len(row.tokens),
                 finish=row.finish,
@@ -160,8 +154,16 @@ class FlyModel:
                 logprob=float(sum(row.logprobs)),
                 logprobs=np.array(row.logprobs) if request.logprobs else None,
             )
-            for row in job.rows
-        ]
+
+        try:
+            await ready
+        except asyncio.CancelledError:
+            job.cancelled = True
+            spent = sum(len(row.tokens) for row in job.rows)
+            ticket.partial = self.price.usage(len(ids), spent, cached=cached)
+            ticket.arrived = {i: written(row) for i, row in enumerate(job.rows) if row.finish}
+            raise
+        rows = [written(row) for row in job.rows]
         usage = self.price.usage(len(ids), sum(g.tokens for g in rows), cached=cached)
         notes: tuple[str, ...] = ()
         if any(m["role"] == "assistant" for m in request.messages):
@@ -238,7 +240,9 @@ class FlyReward:
         return scores, self.price.usage(read, 0, cached=cached)
 
     def _score(self, texts: list[tuple[tuple[int, ...], int]]) -> list[tuple[float, ...]]:
-        with self._busy:
+        from outthink.models.fly.engine import one_thread
+
+        with self._busy, one_thread():
             out: list[tuple[float, ...]] = []
             for first in range(0, len(texts), 16):
                 out.extend(self._batch(texts[first : first + 16]))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from outthink.models.fly.engine import F32, Network, State
+from outthink.models.fly.engine import F32, Network, State, one_thread
 from outthink.models.fly.tokenizer import Tokenizer
 
 F64 = npt.NDArray[np.float64]
@@ -76,6 +76,10 @@ class Decoder:
                 self._thread.start()
 
     def _work(self) -> None:
+        with one_thread():
+            self._serve()
+
+    def _serve(self) -> None:
         active: list[Row] = []
         waiting: deque[Row] = deque()
         while True:

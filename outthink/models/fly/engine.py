@@ -10,10 +10,12 @@ chunks are taken in order, and what lies beyond a row's end adds exact zeros.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,31 @@ import numpy.typing as npt
 
 F32 = npt.NDArray[np.float32]
 CHUNK = 64
+
+
+_COUNT_LOCK = threading.Lock()
+_COMPUTING: list[object] = []
+_LIMITS: list[Any] = []
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One BLAS thread while fly computes: products this small only lose by more, and on a busy
+    machine threads that wait for each other lose everything.  Nested and concurrent uses count."""
+    from threadpoolctl import threadpool_limits
+
+    token = object()
+    with _COUNT_LOCK:
+        if not _COMPUTING:
+            _LIMITS.append(threadpool_limits(1, user_api="blas"))
+        _COMPUTING.append(token)
+    try:
+        yield
+    finally:
+        with _COUNT_LOCK:
+            _COMPUTING.remove(token)
+            if not _COMPUTING:
+                _LIMITS.pop().restore_original_limits()
 
 
 def load_safetensors(path: Path) -> tuple[dict[str, F32], dict[str, str]]:
@@ -106,7 +133,8 @@ class Network:
             self.score = None
         self.head = np.ascontiguousarray(self.embed.T)
         first = self.layers[0]
-        self.rows = _alike([first.qkv, first.out, first.up, first.down, self.head])
+        with one_thread():
+            self.rows = _alike([first.qkv, first.out, first.up, first.down, self.head])
         self.parameters = int(sum(t.size for t in w.values()))
         rope = config.get("rope_parameters") or {}
         theta = float(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
