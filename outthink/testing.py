@@ -1,0 +1,584 @@
+"""The laws that every strategy, model and verifier must keep, for ours and for yours.
+
+    from outthink.testing import check_strategy, check_model, check_verifier
+
+    def test_mine():
+        check_strategy("my_strategy(n=4)")
+
+Each function raises ``AssertionError`` with the name of the law that was broken.  They need no key, no
+network and a few seconds: strategies are run on ``simulated``, whose calls can be shuffled, made to
+fail and made to lie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import anyio
+import numpy as np
+
+from outthink.api import asolve, needs_of
+from outthink.core.budget import Budget, Meter, Reservation, Usage
+from outthink.core.errors import (
+    BudgetExhausted,
+    MissingNeed,
+    ModelError,
+    OutthinkError,
+    ServerFailed,
+)
+from outthink.core.model import LOGPROBS, PREFIX, REWARD, SEEDS, Model, Reply, Request
+from outthink.core.nouns import Answer, Problem, Sample, Score
+from outthink.core.registry import build, entries, spec_of
+from outthink.core.run import Run, World
+from outthink.models.simulated import Simulated, words
+
+T = TypeVar("T")
+
+QUESTION = "Ada has 3 pens. Ben has 4 more than Ada. How many pens has Ben?"
+#: tight and loose budgets on the model that strategies are checked on
+BUDGETS = (
+    "tokens=1", "tokens=40", "tokens=130", "total_tokens=100", "total_tokens=600", "calls=1",
+    "calls=5", "seconds=0.03", "usd=0.0002", "flops=1e8", "tokens=100,calls=3",
+)  # fmt: skip
+GARBAGE = (
+    "",
+    "\x00",
+    "\ud800 lone",
+    "🙂" * 40,
+    "answer:",
+    "answer: \n\n",
+    "no answer here",
+    "((((",
+)
+
+
+def law(holds: bool, name: str, said: str) -> None:
+    """Raise ``AssertionError`` that names the broken law."""
+    if not holds:
+        raise AssertionError(f"law '{name}' is broken: {said}")
+
+
+class Ledger:
+    """A model around a model: counts what is really asked of it and really written."""
+
+    def __init__(self, inner: Model, without: frozenset[str] = frozenset()) -> None:
+        self.inner, self.name, self.price = inner, inner.name, inner.price
+        self.capabilities = inner.capabilities - without
+        self.native_n, self.max_tokens = inner.native_n, inner.max_tokens
+        self.requests: list[Request] = []
+        self.written = self.calls = self.active = self.peak = self.largest = 0
+        if hasattr(inner, "step"):
+            self.step = inner.step
+
+    def count_tokens(self, messages: Sequence[Mapping[str, Any]], prefix: str = "") -> int:
+        """As the inner model counts."""
+        return self.inner.count_tokens(messages, prefix)
+
+    async def generate(self, request: Request, ticket: Reservation) -> Reply:
+        """Ask the inner model and note what it wrote."""
+        self.requests.append(request)
+        self.calls += 1
+        self.active += 1
+        self.peak = max(self.peak, self.active)
+        try:
+            reply = await self.inner.generate(request, ticket)
+        finally:
+            self.active -= 1
+        tokens = sum(g.tokens for g in reply.generations)
+        self.written += tokens
+        self.largest = max(self.largest, tokens)
+        return reply
+
+    async def aclose(self) -> None:
+        """Close the inner model."""
+        await self.inner.aclose()
+
+
+class Hostile(Ledger):
+    """A server that keeps no promise; ``vice`` says which one it breaks."""
+
+    VICES = ("max_tokens", "n", "empty", "usage", "failures", "garbage", "silence")
+
+    def __init__(self, inner: Model, vice: str) -> None:
+        super().__init__(inner)
+        self.vice = vice
+
+    async def generate(self, request: Request, ticket: Reservation) -> Reply:
+        """Answer with the vice."""
+        if self.vice == "failures" and self.calls % 3 == 1:
+            self.calls += 1
+            raise ServerFailed("out of memory")
+        if self.vice == "max_tokens":
+            request = replace(request, max_tokens=10 * request.max_tokens, stop=())
+        if self.vice == "n":
+            request = replace(request, n=1, seeds=request.seeds[:1])
+        reply = await super().generate(request, ticket)
+        rows = reply.generations
+        if self.vice == "empty":
+            rows = tuple(replace(g, text="", finish="length") for g in rows)
+        elif self.vice == "garbage":
+            first = self.calls
+            rows = tuple(
+                replace(g, text=GARBAGE[(first + i) % len(GARBAGE)]) for i, g in enumerate(rows)
+            )
+        elif self.vice == "silence":
+            rows = ()
+        usage = Usage() if self.vice == "usage" else reply.usage
+        return Reply(rows, usage)
+
+
+@dataclasses.dataclass
+class Trial:
+    """One run of a strategy, with what the outside saw of it."""
+
+    answer: Answer | None
+    error: BaseException | None
+    ledger: Ledger
+    texts: tuple[str, ...]
+    proposals: int
+
+    def facts(self) -> dict[str, Any]:
+        """What must repeat: the answer and the usage, without the time and the run's name."""
+        if self.answer is None:
+            return {"error": repr(self.error)}
+        values = self.answer.to_json()
+        values.pop("run")
+        values["usage"].pop("seconds")
+        values["samples"] = sorted(self.texts)
+        return values
+
+
+def _alone(work: Callable[[], Awaitable[T]], law_name: str = "structured") -> T:
+    """Run async work by itself and see that no task is left when it ends."""
+
+    async def main() -> T:
+        before = asyncio.all_tasks()
+        result = await work()
+        left = asyncio.all_tasks() - before
+        law(not left, law_name, f"{len(left)} tasks were left behind: {left}")
+        return result
+
+    return anyio.run(main)
+
+
+def _try(
+    strategy: Any,
+    ledger: Ledger,
+    budget: str = "",
+    *,
+    seed: int = 0,
+    concurrency: int | None = None,
+    cancel_after: int | None = None,
+    question: str = QUESTION,
+) -> Trial:
+    """Run a strategy on a ledger; an ``OutthinkError`` is part of the result."""
+    texts: list[str] = []
+    proposals = 0
+    runs: list[Run] = []
+
+    def observe(kind: str, data: Mapping[str, Any]) -> None:
+        nonlocal proposals
+        proposals += kind == "proposal" and not (runs and runs[0]._reason)
+        if kind == "sample":
+            texts.append(f"{data['node']} {data['text']!r}")
+            if cancel_after is not None and len(texts) == cancel_after:
+                runs[0].cancel("cancelled")
+
+    async def work() -> Trial:
+        answer, error = None, None
+        try:
+            answer = await asolve(
+                question,
+                model=ledger,
+                strategy=strategy,
+                budget=budget or None,
+                seed=seed,
+                concurrency=concurrency,
+                observer=observe,
+                on_start=runs.append,
+            )
+        except OutthinkError as caught:
+            error = caught
+        law(ledger.active == 0, "cancellation", f"{ledger.active} calls go on after the run's end")
+        if runs:
+            open_claims = runs[0].meter.outstanding
+            law(open_claims == 0, "budget", f"{open_claims} reservations are open after the end")
+        return Trial(answer, error, ledger, tuple(texts), proposals)
+
+    return _alone(work)
+
+
+def _with_verifier(strategy: Any) -> Any:
+    """A strategy that needs a verifier and was given none gets ``prm(simulated_prm)``."""
+    if "VERIFIER" not in needs_of(strategy):
+        return strategy
+    for f in dataclasses.fields(strategy):
+        empty = getattr(strategy, f.name) is None
+        if f.metadata.get("kind") == "verifier" and empty and "prm" in entries("verifier"):
+            return replace(strategy, **{f.name: build("prm(model=simulated_prm)", "verifier")})
+    return strategy
+
+
+def check_strategy(strategy: Any, model: Any = None) -> None:
+    """Raise ``AssertionError`` when a strategy (a spec or an object) breaks a law.
+
+    The laws: *spec* (its spec builds an equal object), *needs* (what it uses is declared, and asked
+    for before the first call), *budget* (no limit is exceeded and every call goes through the meter),
+    *anytime* (cancelled at any point it ends at once, with its last proposal), *determinism* (the same
+    answer and usage whatever the order in which calls finish), *seed* (one seed decides, another
+    seed draws anew), *n=1*, *hostile* (a server that keeps no promise costs at most one wave more and
+    raises nothing but ``OutthinkError``).
+
+    ``model`` is what it runs on: a ``simulated`` spec.  A strategy whose rule is about finishing
+    order says so with ``order_matters = True`` and is not held to *determinism*.
+    """
+    built = build(strategy, "strategy")
+    spec = build(model if model is not None else "simulated(price=10, flops=1e6)", "model")
+    law(isinstance(spec, Simulated), "model", "check_strategy runs on a simulated(...) model")
+    _check_spec(built, "strategy")
+    ready = _with_verifier(built)
+
+    def ledger(order: int = 0, latency: float = 0.0, wide: bool = False) -> Ledger:
+        live = replace(spec, latency=latency, latency_seed=order, spread=1.2).open()
+        live.native_n = not wide
+        return Ledger(live)
+
+    _check_needs(ready, spec)
+    free = _try(ready, ledger())
+    if free.error is not None:
+        raise AssertionError("law 'runs' is broken: it fails without a budget") from free.error
+    _check_budget(ready, ledger)
+    _check_anytime(ready, ledger, len(free.texts))
+    if not getattr(ready, "order_matters", False):
+        _check_order(ready, ledger)
+    _check_seed(ready, ledger)
+    if any(f.name == "n" for f in dataclasses.fields(ready)):
+        one = _try(replace(ready, n=1), ledger())
+        law(one.error is None, "n=1", f"it fails with {one.error!r}")
+    for vice in Hostile.VICES:
+        _check_hostile(ready, spec, vice)
+
+
+def _check_spec(part: Any, kind: str) -> None:
+    law(
+        dataclasses.is_dataclass(part) and getattr(part, "registered", ("",))[0] == kind,
+        "spec",
+        f"{part!r} is not a registered dataclass: decorate it with @register({kind!r}, name)",
+    )
+    frozen = type(part).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    law(frozen, "spec", "its dataclass is not frozen, so its parameters can change under a run")
+    text = spec_of(part)
+    law(build(text, kind) == part, "spec", f"{text} builds {build(text, kind)!r}, not {part!r}")
+
+
+def _check_needs(strategy: Any, spec: Simulated) -> None:
+    for need in (PREFIX, LOGPROBS):
+        ledger = Ledger(spec.open(), frozenset({need}))
+        trial = _try(strategy, ledger)
+        if need in needs_of(strategy):
+            law(
+                isinstance(trial.error, MissingNeed) and not ledger.calls,
+                "needs",
+                f"on a model without {need} it must raise MissingNeed before the first call",
+            )
+        uses = {PREFIX: lambda r: r.prefix, LOGPROBS: lambda r: r.logprobs}[need]
+        law(
+            not any(uses(r) for r in ledger.requests),
+            "needs",
+            f"it asks for {need} and does not declare it: needs=({need!r},)",
+        )
+
+
+def _check_budget(strategy: Any, ledger: Callable[..., Ledger]) -> None:
+    for budget in BUDGETS:
+        for wide in (False, True):
+            book = ledger(1, 0.004 if "seconds" in budget else 0.0, wide)
+            trial = _try(strategy, book, budget)
+            if trial.error is not None:
+                raise AssertionError(
+                    f"law 'budget' is broken: {budget} raises instead of ending"
+                ) from trial.error
+            assert trial.answer is not None
+            usage = trial.answer.usage
+            for limit, bound in Budget.parse(budget).limits().items():
+                grace = 0.5 if limit == "seconds" else 1e-9 * bound
+                spent = usage.amount(limit)
+                law(spent <= bound + grace, "budget", f"{limit}={spent} were spent of {bound}")
+            law(
+                book.written <= usage.completion_tokens and book.calls <= usage.calls,
+                "budget",
+                f"the model wrote {book.written} tokens in {book.calls} calls, the meter saw "
+                f"{usage.completion_tokens} in {usage.calls}: call models through the run",
+            )
+
+
+def _check_anytime(strategy: Any, ledger: Callable[..., Ledger], total: int) -> None:
+    for after in sorted({1, 2, 3, max(1, total // 2), max(1, total - 1)}):
+        trial = _try(strategy, ledger(2, 0.002, True), cancel_after=after)
+        law(trial.error is None, "anytime", f"cancelled after {after} samples: {trial.error!r}")
+        assert trial.answer is not None
+        stopped = trial.answer.stopped
+        law(
+            stopped in ("cancelled", "finished"),
+            "anytime",
+            f"cancelled after {after} samples it says stopped={stopped!r}",
+        )
+        if trial.proposals:
+            law(
+                bool(trial.answer.text or trial.answer.candidates),
+                "anytime",
+                f"cancelled after {after} samples its last proposal is lost",
+            )
+
+
+def _check_order(strategy: Any, ledger: Callable[..., Ledger]) -> None:
+    for budget in ("", "tokens=200", "calls=6"):
+        first: dict[str, Any] | None = None
+        for order, concurrency in ((0, 1), (1, 3), (2, 64), (3, 64)):
+            facts = _try(
+                strategy, ledger(order, 0.002, True), budget, concurrency=concurrency
+            ).facts()
+            first = first if first is not None else facts
+            changed = [k for k in facts if facts[k] != first.get(k)]
+            law(
+                not changed,
+                "determinism",
+                f"{', '.join(changed)} depend on the order in which calls finish "
+                f"(budget {budget or 'none'}): {_difference(first, facts, changed)}",
+            )
+
+
+def _difference(a: Mapping[str, Any], b: Mapping[str, Any], names: Sequence[str]) -> str:
+    return "; ".join(f"{k}: {str(a.get(k))[:120]} / {str(b.get(k))[:120]}" for k in names[:2])
+
+
+def _check_seed(strategy: Any, ledger: Callable[..., Ledger]) -> None:
+    trials = [_try(strategy, ledger(), seed=seed) for seed in range(5)]
+    again = _try(strategy, ledger(), seed=0)
+    law(again.facts() == trials[0].facts(), "seed", "the same seed gives another answer or usage")
+    drawn = any(r.temperature > 0 for t in trials for r in t.ledger.requests)
+    law(
+        not drawn or len({t.texts for t in trials}) > 1,
+        "seed",
+        "five seeds give the same samples: draw through the run, or from run.rng()",
+    )
+
+
+def _check_hostile(strategy: Any, spec: Simulated, vice: str) -> None:
+    limits = {"tokens": 150, "calls": 12}
+    budget = ", ".join(f"{k}={v}" for k, v in limits.items())
+    server = Hostile(spec.open(), vice)
+    try:
+        trial = _try(strategy, server, budget)
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(
+            f"law 'hostile' is broken: a server with the vice {vice!r} makes it raise {error!r}, "
+            "which is no OutthinkError"
+        ) from error
+    law(server.calls <= limits["calls"], "hostile", f"{vice}: {server.calls} calls of 12")
+    slack = server.peak * server.largest if vice == "max_tokens" else 0
+    law(
+        server.written <= limits["tokens"] + slack,
+        "hostile",
+        f"{vice}: {server.written} tokens of {limits['tokens']}, more than one wave beyond",
+    )
+    if trial.answer is not None:
+        seen = trial.answer.usage.completion_tokens
+        law(seen >= server.written, "hostile", f"{vice}: {seen} of {server.written} tokens charged")
+
+
+def check_model(model: Any, question: str = QUESTION) -> None:
+    """Raise ``AssertionError`` when a model (a spec, a part or an opened model) breaks a law.
+
+    The laws: *spec*, *usage* (the counts are those of the texts), *max_tokens*, *stop* (a stop
+    string ends the text and is not in it), *n* (n texts, which differ), and with the capability
+    *seeds* (the same seed gives the same text, whatever is asked beside it), *prefix* (continuing a
+    greedy text gives its rest), *logprobs*; *concurrency* (calls side by side give what they give
+    alone) and *cancellation* (a cancelled call ends at once).  A model with REWARD is held to:
+    a score in [0, 1] for each text, in order, the same in any company.
+    """
+    spec = None
+    if isinstance(model, str) or not hasattr(model, "generate"):
+        spec = build(model, "model")
+        _check_spec(spec, "model")
+    messages = Problem.of(question).messages
+
+    async def main() -> None:
+        live: Any = spec.open() if spec is not None else model
+        try:
+            if REWARD in live.capabilities:
+                await _check_reward(live, messages)
+            else:
+                await _check_source(live, messages)
+        finally:
+            if spec is not None:
+                await live.aclose()
+
+    _alone(main)
+
+
+def _ticket() -> Reservation:
+    return Meter(Budget()).reserve(Usage(calls=1))
+
+
+async def _check_source(live: Any, messages: tuple[Any, ...]) -> None:
+    seeded = SEEDS in live.capabilities
+    cap = min(live.max_tokens, 48)
+
+    async def ask(**params: Any) -> Reply:
+        n = params.get("n", 1)
+        params.setdefault("seeds", tuple(range(11, 11 + n)))
+        params.setdefault("max_tokens", cap)
+        reply: Reply = await live.generate(Request(messages, **params), _ticket())
+        return reply
+
+    law(live.count_tokens(messages) > 0, "usage", "a prompt counts for no tokens")
+    law(
+        live.count_tokens(messages, "a few words more") > live.count_tokens(messages),
+        "usage",
+        "a prefix counts for no tokens",
+    )
+    reply = await ask(n=4)
+    rows = reply.generations
+    usage = reply.usage
+    total = sum(g.tokens for g in rows)
+    law(usage.calls == 1, "usage", f"one call counts as {usage.calls}")
+    law(usage.completion_tokens == total, "usage", f"{usage.completion_tokens} is not {total}")
+    law(
+        usage.prompt_tokens <= live.count_tokens(messages),
+        "usage",
+        f"a prompt counted as {live.count_tokens(messages)} was charged as {usage.prompt_tokens}",
+    )
+    if live.native_n:
+        law(len(rows) == 4, "n", f"{len(rows)} texts for n=4")
+    if len(rows) > 1:
+        law(len({g.text for g in rows}) > 1, "n", "four samples at temperature 1 are one text")
+    for limit in (1, 2, 7):
+        row = (await ask(max_tokens=limit)).generations[0]
+        law(row.tokens <= limit, "max_tokens", f"{row.tokens} tokens where {limit} are allowed")
+        law(row.finish in ("length", "stop"), "max_tokens", f"it ends with {row.finish!r}")
+    greedy = (await ask(temperature=0.0)).generations[0]
+    await _check_stop(ask, greedy.text)
+    if seeded:
+        alone = [(await ask(seeds=(seed,))).generations[0].text for seed in (11, 12, 13, 14)]
+        law([g.text for g in rows] == alone[: len(rows)], "seeds", "n=4 differs from four calls")
+        law((await ask()).generations[0].text == alone[0], "seeds", "a seed gives two texts")
+        side: dict[int, str] = {}
+
+        async def one(seed: int) -> None:
+            side[seed] = (await ask(seeds=(seed,))).generations[0].text
+
+        async with anyio.create_task_group() as tasks:
+            for seed in (14, 12, 13, 11):
+                tasks.start_soon(one, seed)
+        law([side[s] for s in (11, 12, 13, 14)] == alone, "concurrency", "beside others it differs")
+    if PREFIX in live.capabilities:
+        short = (await ask(temperature=0.0, max_tokens=max(1, greedy.tokens // 2))).generations[0]
+        rest = await ask(temperature=0.0, prefix=short.text, max_tokens=cap - short.tokens)
+        joined = short.text + rest.generations[0].text
+        law(joined == greedy.text, "prefix", f"{joined!r} in two parts, {greedy.text!r} in one")
+    if LOGPROBS in live.capabilities:
+        row = (await ask(logprobs=True)).generations[0]
+        law(row.logprobs is not None, "logprobs", "none came when asked for")
+        assert row.logprobs is not None
+        law(len(row.logprobs) == row.tokens, "logprobs", "not one for each token")
+        law(bool((np.asarray(row.logprobs) <= 1e-6).all()), "logprobs", "a probability above one")
+        said = row.logprob if row.logprob is not None else math.nan
+        law(abs(said - float(row.logprobs.sum())) < 1e-3, "logprobs", "their sum is another")
+    ticket = _ticket()
+    with anyio.move_on_after(1e-4):
+        await live.generate(Request(messages, n=4, max_tokens=cap, seeds=(1, 2, 3, 4)), ticket)
+    started = anyio.current_time()
+    with anyio.move_on_after(0.001):
+        await ask(n=4)
+    took = anyio.current_time() - started
+    law(took < 2.0, "cancellation", f"a cancelled call took {took:.1f} s to end")
+
+
+async def _check_stop(ask: Callable[..., Awaitable[Reply]], text: str) -> None:
+    for mark in dict.fromkeys([*[w.strip() for w in words(text)[1:4]], "\n"]):
+        if not mark or mark not in text:
+            continue
+        row = (await ask(temperature=0.0, stop=(mark,))).generations[0]
+        law(mark not in row.text, "stop", f"{mark!r} is in the text {row.text!r}")
+        law(text.startswith(row.text), "stop", f"{row.text!r} is not the beginning of {text!r}")
+        law(row.finish in ("step", "unknown"), "stop", f"it ends with {row.finish!r}")
+        if row.finish == "step":
+            law(row.stopped_by == mark, "stop", f"stopped by {mark!r}, it says {row.stopped_by!r}")
+
+
+async def _check_reward(live: Any, messages: tuple[Any, ...]) -> None:
+    from outthink.core.model import Judged
+
+    texts = ["3 + 4 = 7\n", "3 + 4 = 7\nanswer: 7\n", "3 + 4 = 8\nanswer: 8\n", "nothing"]
+    items = [Judged(messages, text) for text in texts]
+    together, usage = await live.reward(items, _ticket())
+    law(len(together) == len(texts), "reward", f"{len(together)} scores for {len(texts)} texts")
+    for steps in together:
+        law(len(steps) > 0, "reward", "a text has no score")
+        law(all(0 <= s <= 1 for s in steps), "reward", f"{steps} are not in [0, 1]")
+    law(usage.calls == 1, "usage", f"one call counts as {usage.calls}")
+    worst = sum(live.count_tokens(messages, text) for text in texts)
+    law(0 < usage.prompt_tokens <= worst, "usage", f"{usage.prompt_tokens} tokens of {worst}")
+    for item, steps in zip(items, together, strict=True):
+        alone, _ = await live.reward([item], _ticket())
+        law(bool(np.allclose(alone[0], steps, atol=1e-4)), "reward", "company changes a score")
+
+
+def check_verifier(verifier: Any, texts: Sequence[str] = (), question: str = QUESTION) -> None:
+    """Raise ``AssertionError`` when a verifier (a spec or an object) breaks a law.
+
+    The laws: *spec*; *scores* (a finite number for each sample, in order, garbage included),
+    *company* (a sample's score does not depend on those beside it), *budget* (what it calls goes
+    through the run's meter) and *structured* (no task is left behind).
+    """
+    from outthink.api import Session, parts_of
+    from outthink.verify.extract import reader_for
+
+    built = build(verifier, "verifier")
+    _check_spec(built, "verifier")
+    problem = Problem.of(question)
+    shown = (*texts, "3 + 4 = 7\nanswer: 7\n", "3 + 4 = 8\nanswer: 8\n", *GARBAGE)
+    samples = [
+        Sample((i,), text, Sample((i,)), "stop", len(words(text)), messages=problem.messages)
+        for i, text in enumerate(shown)
+    ]
+
+    async def main() -> None:
+        async with Session("simulated") as session:
+            opened: dict[Any, Any] = {"main": session.model}
+            for spec in parts_of(built, "model"):
+                opened[spec] = spec.open()
+
+            def run(budget: str = "") -> Run:
+                world = World(opened, reader_for(problem, None))
+                return Run(problem, world, Meter(Budget.parse(budget)))
+
+            live = run()
+            together: list[Score] = await built(problem, samples, live)
+            law(len(together) == len(samples), "scores", f"{len(together)} for {len(samples)}")
+            for text, score in zip(shown, together, strict=True):
+                law(math.isfinite(score.value), "scores", f"{score.value} for {text!r}")
+            for sample, score in list(zip(samples, together, strict=True))[:4]:
+                alone = (await built(problem, [sample], run()))[0]
+                same = abs(alone.value - score.value) < 1e-4
+                law(same, "company", f"{alone.value} alone, {score.value} beside others")
+            if live.meter.spent.total_tokens:
+                tight = run("total_tokens=1")
+                try:
+                    await built(problem, samples, tight)
+                except (BudgetExhausted, ModelError):
+                    pass
+                spent = tight.meter.spent.total_tokens
+                law(spent <= 1, "budget", f"{spent} tokens were spent of 1")
+            for spec in parts_of(built, "model"):
+                await opened[spec].aclose()
+
+    _alone(main)
