@@ -21,7 +21,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
@@ -158,7 +158,10 @@ class SimulatedModel:
 
     def __init__(self, spec: Simulated) -> None:
         self.spec = spec
-        self.name = spec_of(spec)
+        # what changes no text is no part of the name, under which texts are stored
+        self.name = spec_of(
+            replace(spec, latency=0.0, spread=0.5, latency_seed=0, token_seconds=0.0)
+        )
         self.price = Price(spec.price, spec.price, flops_per_token=spec.flops)
         self.max_tokens = max(64, (spec.steps + 2) * spec.tokens)
         #: calls in flight, and calls ever begun
