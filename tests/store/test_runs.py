@@ -1,0 +1,405 @@
+"""A run is remembered from its first moment: killed, resumed, replayed, exported, shown."""
+
+import asyncio
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import anyio
+import pytest
+import sqlalchemy as sa
+
+from outthink import Budget
+from outthink.api import asolve
+from outthink.core.errors import BadInput, MissingNeed
+from outthink.store import open_store, schema
+from outthink.store.db import Address
+from outthink.store.export import COLUMNS
+from outthink.store.replay import replay
+
+from . import toys
+from .toys import LastWord, Steps, Toy, Vote, parts
+
+
+async def solve(url, model=None, strategy=None, budget=None, question="Which of 0, 1, 2?", **more):
+    return await asolve(
+        question,
+        model=model or Toy(),
+        strategy=strategy or Vote(8, 2),
+        budget=Budget.parse(budget) if budget else None,
+        seed=11,
+        store=url,
+        reader=LastWord(),
+        **more,
+    )
+
+
+# -- killed and resumed -----------------------------------------------------------------------------
+
+
+def stored_seeds(url):
+    """The seeds of the samples that the store holds (a toy's text begins with its seed)."""
+    engine = sa.create_engine(Address.of(url).url)
+    with engine.connect() as connection:
+        if not schema.version_of(connection):
+            return set()
+        texts = connection.execute(sa.select(schema.calls.c.generation)).scalars()
+        seeds = {json.loads(t)["text"].split()[1] for t in texts}
+    engine.dispose()
+    return seeds
+
+
+def paid(log, word="start"):
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [line.split()[1] for line in lines if line.startswith(word)]
+
+
+def test_a_run_killed_again_and_again_pays_nothing_twice(url, tmp_path):
+    needed, concurrency, rounds = 24, 4, 2
+    whole = asyncio.run(
+        toys.run_once(
+            str(tmp_path / "whole.db"), tmp_path / "whole.log", 12, rounds, concurrency, 0
+        )
+    )
+    assert len(paid(tmp_path / "whole.log")) == whole.usage.calls == needed
+    log = tmp_path / "calls.log"
+    command = [sys.executable, toys.__file__, "run", url, str(log), "12", str(rounds)]
+    command += [str(concurrency), "0.05"]
+    in_flight = 0
+    for until in (3, 9, 17):
+        before, known = len(paid(log)), stored_seeds(url)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        patience = time.monotonic() + 30
+        while len(paid(log, "end")) < until:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < patience
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        process.communicate()
+        started = paid(log)[before:]
+        assert not known & set(started), "what was remembered is not paid for again"
+        lost = set(started) - stored_seeds(url)
+        assert len(lost) <= concurrency, "only the calls in flight are lost"
+        in_flight += len(lost)
+    before, known = len(paid(log)), stored_seeds(url)
+    last = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
+    assert not known & set(paid(log)[before:])
+    assert len(paid(log)) <= needed + in_flight
+    assert json.loads(last.stdout) == json.loads(json.dumps(parts(whole)))
+
+    async def look():
+        async with await open_store(url) as store:
+            runs = await store.list_runs()
+            assert [r.ended is None for r in runs] == [False, True, True, True]
+            assert "unfinished" in await store.render(runs[-1].id)
+            assert runs[0].usage.stored_calls == len(known)
+            with pytest.raises(BadInput, match="is unfinished"):
+                await replay(store, runs[-1].id, reader=LastWord())
+            assert (await replay(store, "last", reader=LastWord())).same
+
+    anyio.run(look)
+
+
+def test_a_second_run_pays_nothing(url):
+    async def main():
+        first, second = Toy(), Toy()
+        one, two = await solve(url, first), await solve(url, second)
+        assert (first.calls, second.calls) == (16, 0)
+        assert parts(one) == parts(two)
+        assert (one.usage.stored_calls, two.usage.stored_calls) == (0, 16)
+
+    anyio.run(main)
+
+
+# -- replayed ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "strategy", "budget"),
+    [
+        ({}, Vote(8, 3), None),
+        ({}, Vote(8, 3), "calls=11"),
+        ({}, Vote(8, 3), "tokens=200"),
+        ({}, Vote(30), "usd=0.0009"),
+        ({}, Steps(), None),
+        ({}, Steps(), "total_tokens=400"),
+        ({"native_n": True}, Vote(9, 2), None),
+        ({"native_n": True, "gives": 2}, Vote(9, 2), "calls=6"),
+        ({"fails": (2, 5)}, Vote(8, 2), None),
+    ],
+    ids=str,
+)
+def test_a_replay_repeats_the_run(tmp_path, model, strategy, budget):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        done = await solve(url, Toy(**model), strategy, budget)
+        async with await open_store(url) as store:
+            counting = Toy(native_n=model.get("native_n", False))
+            again = await replay(store, done.run, model=counting, reader=LastWord())
+            assert again.differences == ()
+            assert again.same
+            assert again.answer.usage.stored_calls > 0
+            assert counting.calls == 0, "a replay makes no live call"
+            before = parts(done) | {"notes": ()}
+            assert parts(again.answer) | {"notes": ()} == before
+            assert len(await store.list_runs()) == 1, "a replay leaves no run behind"
+
+    anyio.run(main)
+
+
+def test_a_replay_of_what_a_clock_ended_gives_its_answer(tmp_path):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        def start(run):
+            async def stop():
+                while len(run.world.samples) < 5:
+                    await asyncio.sleep(0.001)
+                run.cancel("interrupted")
+
+            main.task = asyncio.ensure_future(stop())
+
+        done = await solve(url, Toy(0.01), Vote(40), concurrency=1, on_start=start)
+        assert done.stopped == "interrupted"
+        async with await open_store(url) as store:
+            again = await replay(store, "last", reader=LastWord())
+            assert (again.answer.stopped, again.answer.answer) == ("interrupted", done.answer)
+            assert again.answer.distribution == done.distribution
+            assert all(d.startswith("usage.") for d in again.differences)
+
+    anyio.run(main)
+
+
+def test_a_replay_says_what_differs(tmp_path):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        done = await solve(url, strategy=Vote(3))
+        engine = sa.create_engine(Address.of(url).url)
+        with engine.begin() as connection:
+            forged = json.dumps({"text": "seed 1 says forged", "tokens": 900})
+            connection.execute(schema.calls.update().values(generation=forged))
+        engine.dispose()
+        async with await open_store(url) as store:
+            again = await replay(store, done.run, reader=LastWord())
+            assert not again.same
+            assert f"answer: recorded {done.answer!r}, now 'forged'" in again.differences
+
+    anyio.run(main)
+
+
+def test_another_strategy_on_the_same_samples(tmp_path):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        await solve(url, strategy=Vote(8))
+        fresh = await solve(None, strategy=Vote(5))
+        async with await open_store(url) as store:
+            less = await replay(store, "last", strategy="test_vote(n=5)", reader=LastWord())
+            assert parts(less.answer) == parts(fresh)
+            more = await replay(store, "last", strategy="test_vote(n=9)", reader=LastWord())
+            assert more.answer.stopped == "store"
+            few = await replay(store, "last", budget="calls=2", reader=LastWord())
+            assert (few.answer.usage.calls, few.answer.stopped) == (2, "calls")
+
+    anyio.run(main)
+
+
+# -- found and read ---------------------------------------------------------------------------------
+
+
+def test_finding_a_run(url):
+    async def main():
+        async with await open_store(url) as store:
+            with pytest.raises(BadInput, match="no runs yet"):
+                await store.get_run("last")
+            for name in ("abc123", "abd456", "ff_99"):
+                await store.begin(name, {"problem": [{"role": "user", "content": name}]})
+            assert [r.id for r in await store.list_runs(2)] == ["ff_99", "abd456"]
+            assert (await store.get_run("last")).id == "ff_99"
+            assert (await store.get_run("abc")).question == "abc123"
+            with pytest.raises(BadInput, match="abc123") as caught:
+                await store.get_run("ab")
+            assert "abd456" in str(caught.value)
+            with pytest.raises(BadInput, match="did you mean 'abc123'"):
+                await store.get_run("abc124")
+            for nothing in ("%", "_", "abc%", "", "\x00"):
+                with pytest.raises(BadInput):
+                    await store.get_run(nothing)
+
+    anyio.run(main)
+
+
+def test_a_run_that_begins_again_is_unfinished_again(url):
+    async def main():
+        async with await open_store(url) as store:
+            await store.begin("r", {"seed": 1})
+            sample = {"node": [0], "parent": None, "delta": "x", "finish": "stop", "tokens": 1}
+            answer = {"answer": "x", "stopped": "finished", "usage": {"calls": 1}}
+            await store.finish("r", answer, {"samples": [sample], "events": [{"kind": "k"}]})
+            assert (await store.get_run("r")).usage.calls == 1
+            assert len(await store.samples_of("r")) == 1
+            await store.begin("r", {"seed": 2})
+            run = await store.get_run("r")
+            assert (run.seed, run.ended, run.answer, run.usage) == (2, None, None, None)
+            assert await store.samples_of("r") == await store.events_of("r") == []
+
+    anyio.run(main)
+
+
+def test_odd_texts_in_a_trace(url):
+    async def main():
+        async with await open_store(url) as store:
+            odd = "a\x00b\ud800c\x1b[31mred\n漢"
+            await store.begin("r", {"problem": [{"role": "user", "content": odd}], "strategy": odd})
+            sample = {
+                "node": [0, 12],
+                "parent": [0],
+                "delta": odd,
+                "finish": odd,
+                "tokens": 1,
+                "logprob": float("nan"),
+                "scores": {odd: [float("nan"), float("inf")]},
+            }
+            answer = {"answer": odd, "text": odd, "stopped": odd, "usage": {"usd": float("inf")}}
+            await store.finish(
+                "r", answer, {"samples": [sample], "events": [{"kind": odd, "node": (1, 2)}]}
+            )
+            run = await store.get_run("r")
+            assert (run.question, run.answer["text"]) == (odd, odd)
+            (found,) = await store.samples_of(run)
+            assert (found.text, found.parent, found.node) == (odd, (0,), (0, 12))
+            (values,) = found.scores.values()
+            assert repr(values) == "[nan, inf]"
+            assert (await store.events_of(run))[0]["node"] == [1, 2]
+            shown = await store.render("r")
+            assert not any(ord(c) < 32 and c != "\n" for c in shown)
+            shown.encode()
+
+    anyio.run(main)
+
+
+def test_the_tree_as_text(tmp_path):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        done = await solve(url, strategy=Steps())
+        async with await open_store(url) as store:
+            samples = await store.samples_of(done.run)
+            assert len(samples) == 2 + 4 + 8
+            shown = await store.render(done.run)
+            lines = shown.splitlines()
+            # two roots that wrote nothing, and a line for each sample under its parent
+            assert sum("(root)" in line for line in lines) == 2
+            for sample in samples:
+                name = ".".join(map(str, sample.node))
+                assert sum(f"{name}  [" in line.replace("*", " ") for line in lines) == 1
+            at = {s.node: i for i, s in enumerate(samples)}
+            assert all(at[s.parent] < at[s.node] for s in samples if s.parent in at)
+            assert any(line.lstrip("│├└─ ").startswith("*") for line in lines)
+            assert f"answer: {done.answer}" in shown
+            assert max(map(len, lines)) <= 140
+
+    anyio.run(main)
+
+
+def test_a_tree_deeper_than_the_stack(tmp_path):
+    async def main():
+        async with await open_store(str(tmp_path / "s.db")) as store:
+            await store.begin("r", {})
+            deep = [
+                {"node": [0] * (i + 1), "parent": [0] * i or None, "delta": "x", "tokens": 1}
+                for i in range(1500)
+            ]
+            await store.finish("r", {"answer": None, "stopped": "finished"}, {"samples": deep})
+            samples = await store.samples_of("r")
+            assert len(samples[-1].text) == samples[-1].total_tokens == 1500
+            assert len((await store.render("r")).splitlines()) > 1500
+
+    anyio.run(main)
+
+
+# -- exported ---------------------------------------------------------------------------------------
+
+
+def read(path):
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    if path.suffix == ".csv":
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return pq.read_table(path).to_pylist()
+    found = json.loads(path.read_text())
+    return [s for run in (found if isinstance(found, list) else [found]) for s in run["samples"]]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+def test_exports_hold_every_sample(tmp_path, suffix):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        await solve(url, strategy=Steps())
+        done = await solve(url, strategy=Vote(6))
+        async with await open_store(url) as store:
+            await store.begin("unfinished", {})
+            path = tmp_path / f"out{suffix}"
+            assert await store.export("all", path) == len(read(path)) == 14 + 6
+            assert await store.export(done.run, path) == len(read(path)) == 6
+            rows, samples = read(path), await store.samples_of(done.run)
+            if suffix != ".json":
+                assert all(tuple(row) == COLUMNS for row in rows)
+                assert [row["text"] for row in rows] == [s.text for s in samples]
+                assert {row["question"] for row in rows} == {"Which of 0, 1, 2?"}
+            assert [int(row["tokens"]) for row in rows] == [s.tokens for s in samples]
+            assert [float(row["logprob"]) for row in rows] == [s.logprob for s in samples]
+            assert [p.name for p in tmp_path.glob(".*")] == []
+
+    anyio.run(main)
+
+
+def test_what_cannot_be_exported(tmp_path, monkeypatch):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        await solve(url, strategy=Vote(2))
+        async with await open_store(url) as store:
+            with pytest.raises(BadInput, match=r"\.jsonl, \.json, \.csv, \.parquet"):
+                await store.export("last", tmp_path / "out.xlsx")
+            with pytest.raises(BadInput, match="does not exist"):
+                await store.export("last", tmp_path / "nowhere" / "out.csv")
+            monkeypatch.setitem(sys.modules, "pyarrow", None)
+            with pytest.raises(MissingNeed, match=r"outthink\[parquet\]"):
+                await store.export("last", tmp_path / "out.parquet")
+
+    anyio.run(main)
+
+
+# -- secrets ----------------------------------------------------------------------------------------
+
+
+def test_no_key_is_ever_stored(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-environment")
+    model = Toy()
+    assert model.api_key.startswith("sk-planted")
+
+    async def main():
+        async with await open_store(str(tmp_path / "s.db")) as store:
+            await solve(str(tmp_path / "s.db"), model)
+            files = list(tmp_path.glob("s.db*"))
+            assert len(files) >= 2, "the database and its log"
+            for path in files:
+                assert b"sk-planted" not in path.read_bytes(), path
+            await store.export("all", tmp_path / "out.json")
+            assert "sk-planted" not in (tmp_path / "out.json").read_text()
+
+    anyio.run(main)
