@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from outthink.core.budget import Budget, Meter, Usage
+from outthink.core.errors import BadInput, BudgetExhausted
 from outthink.core.model import PREFIX, Request
 from outthink.core.nouns import Answer, Score
 from outthink.core.registry import entries, register
@@ -98,6 +99,8 @@ def test_taking_the_first_to_finish_is_caught(broken):
         async with run.samples(6) as stream:
             async for sample in stream:
                 samples.append(sample)
+        if not samples:
+            raise BudgetExhausted(run.limit)
         return run.answer(await run.pool(samples), 0)
 
     refused(broken(call), "determinism")
@@ -109,6 +112,8 @@ def test_finishing_order_may_be_declared(broken):
         async with run.samples(6) as stream:
             async for sample in stream:
                 samples.append(sample)
+        if not samples:
+            raise BudgetExhausted(run.limit)
         return run.answer(await run.pool(samples), 0)
 
     strategy = broken(call)
@@ -122,7 +127,7 @@ def test_global_state_is_caught(broken):
     async def call(self, problem, run):
         return await majority(run, await run.gather(next(calls)))
 
-    with pytest.raises(AssertionError, match="law '(determinism|seed)' is broken"):
+    with pytest.raises(AssertionError, match=r"law '(determinism|seed)' is broken"):
         check_strategy(broken(call))
 
 
@@ -134,7 +139,7 @@ def test_own_randomness_is_caught(broken):
         random.shuffle(samples)
         return run.answer(await run.pool(samples), 0)
 
-    with pytest.raises(AssertionError, match="law '(determinism|seed)' is broken"):
+    with pytest.raises(AssertionError, match=r"law '(determinism|seed)' is broken"):
         check_strategy(broken(call))
 
 
@@ -165,8 +170,7 @@ def test_swallowing_the_cancellation_is_caught(broken):
             raise RuntimeError("I will not stop") from None
         return await majority(run, samples)
 
-    with pytest.raises((AssertionError, RuntimeError)):
-        check_strategy(broken(call))
+    refused(broken(call), "anytime")
 
 
 def test_a_crash_on_texts_without_an_answer_is_caught(broken):
@@ -176,14 +180,11 @@ def test_a_crash_on_texts_without_an_answer_is_caught(broken):
         answer = run.answer(pool, 0)
         return dataclasses.replace(answer, answer=str(int(answer.answer) + 1))
 
-    with pytest.raises(AssertionError, match=r"law '\w+' is broken"):
-        check_strategy(broken(call))
+    refused(broken(call), "hostile")
 
 
 def test_failing_with_one_sample_is_caught(broken):
     async def call(self, problem, run):
-        from outthink.core.errors import BadInput
-
         if self.n < 2:
             raise BadInput("two at least")
         return await majority(run, await run.gather(self.n))
@@ -259,7 +260,7 @@ def test_a_model_that_cannot_be_cancelled_is_caught():
     class Deaf(SimulatedModel):
         async def generate(self, request, ticket):
             with anyio.CancelScope(shield=True):
-                if request.n == 4 and not request.temperature == 0 and self.begun > 10:
+                if request.n == 4 and request.temperature != 0 and self.begun > 10:
                     await anyio.sleep(2.5)
             return await super().generate(request, ticket)
 

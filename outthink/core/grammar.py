@@ -58,7 +58,7 @@ class _Lexeme:
 
 def _lex(source: str) -> list[_Lexeme]:
     out: list[_Lexeme] = []
-    at, end = 0, len(source.rstrip())
+    at, end, depth = 0, len(source.rstrip()), 0
     while at < end:
         found = _TOKEN.match(source, at)
         if not found:
@@ -69,6 +69,10 @@ def _lex(source: str) -> list[_Lexeme]:
         kind = next(k for k in ("number", "name", "string", "sign") if found.group(k))
         out.append(_Lexeme(kind, found.group(kind), found.start(kind)))
         at = found.end()
+        if kind == "sign":
+            depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(out[-1].text, 0)
+            if depth > MAX_DEPTH + 1:
+                raise SpecError(f"nested more than {MAX_DEPTH} deep", source, out[-1].at)
     out.append(_Lexeme("end", "the end", end))
     return out
 

@@ -100,7 +100,7 @@ def reply(*texts, tokens=5, prompt=10, usage=None):
 
 @pytest.mark.parametrize("budget", ["tokens=60", "calls=1", "total_tokens=90", "flops=1e8"])
 def test_budgets_hold_and_name_the_limit(budget):
-    answer, run = go(vote(20), Simulated(latency=0.001).open(), budget)
+    answer, _ = go(vote(20), Simulated(latency=0.001).open(), budget)
     limit, bound = next(iter(Budget.parse(budget).limits().items()))
     assert answer.usage.amount(limit) <= bound
     if limit != "calls":  # one call gives all n samples
@@ -241,7 +241,7 @@ def test_retries_are_counted_and_bounded_by_the_calls():
     model = Simulated(failures=1.0, retries=20).open()
     with pytest.raises(BudgetExhausted):
         anyio.run(run_of(model, "calls=3").sample)
-    answer, run = go(vote(1), model, "calls=3")
+    answer, _ = go(vote(1), model, "calls=3")
     assert answer.usage.calls == 3
     assert answer.stopped == "calls"
 
