@@ -129,9 +129,9 @@ def _convert(value: Any, hint: Any, kind: str | None, where: str, source: str, a
                 "none" if option is type(None) else getattr(option, "__name__", str(option))
             )
     hint_text = nearest(str(value), allowed) if isinstance(value, str) and len(allowed) > 1 else ""
-    hint_text = hint_text.split(" known")[0]
+    hint_text = hint_text.split(" known")[0].rstrip(";")
     raise SpecError(
-        f"{where}={str(value)[:60]!r} must be one of {', '.join(allowed)}{hint_text.split(' known')[0].rstrip(';')}"
+        f"{where}={str(value)[:60]!r} must be one of {', '.join(allowed)}{hint_text}"
         if len(allowed) > 1
         else f"{where}={str(value)[:60]!r} must be {allowed[0]}",
         source,
