@@ -594,24 +594,28 @@ class Run:
             if missing:
                 seeds = dict(zip(index, request.seeds, strict=True))
                 live = replace(request, n=len(missing), seeds=tuple(seeds[n] for n in missing))
+                # the slot is held until the store has them: no more calls than that can be lost
                 async with self._slot():
                     sending = True
                     reply = await model.generate(live, ticket)
-                for text in reply.notes:
-                    self.warn(text)
-                given = reply.generations[: len(missing)]
-                reply = _counted(model, reply, live)
-                if not given:
+                    for text in reply.notes:
+                        self.warn(text)
+                    given = reply.generations[: len(missing)]
+                    reply = _counted(model, reply, live)
                     ticket.partial = used + reply.usage
-                    raise Malformed(f"{model.name} answered without a text")
-                if len(given) < len(missing):
-                    model.native_n = False
-                    self.note("n ignored", asked=len(missing), given=len(given))
-                records: dict[str, Record] = {}
-                for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
-                    records[name] = Record(_written(generation), _plain(_share(model, reply, i)))
-                if store and records:
-                    await store.put(model.name, key, records)
+                    if not given:
+                        raise Malformed(f"{model.name} answered without a text")
+                    if len(given) < len(missing):
+                        model.native_n = False
+                        self.note("n ignored", asked=len(missing), given=len(given))
+                    records: dict[str, Record] = {}
+                    for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
+                        share = _share(model, reply, i)
+                        if i == 0:  # a replay counts the further attempts too
+                            share = replace(share, calls=share.calls + ticket.attempts)
+                        records[name] = Record(_written(generation), _plain(share))
+                    if store:
+                        await store.put(model.name, key, records)
                 for name, generation in zip(missing, given, strict=False):
                     self._emit(emit, generation, index[name], role, stop, stored=False)
                 rest = list(missing.values())[len(given) :]

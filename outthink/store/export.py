@@ -257,7 +257,7 @@ def render(run: StoredRun, samples: Sequence[StoredSample], width: int = 100) ->
             print(lead, file=out)
             continue
         final = sample.node not in ends and bool(chosen) and sample.text == chosen
-        facts = [f"{sample.tokens} tok", sample.finish, _scores(sample)]
+        facts = [f"{sample.tokens} tok", _line(sample.finish, 12), _scores(sample)]
         facts += ["from store"] if sample.stored else []
         head = f"{lead}{'*' if final else ' '}{'.'.join(map(str, sample.node))}  "
         head += f"[{', '.join(f for f in facts if f)}]  "
@@ -282,7 +282,7 @@ def render(run: StoredRun, samples: Sequence[StoredSample], width: int = 100) ->
     if u is not None:
         spent = f"{u.calls} calls, {u.prompt_tokens:,} prompt and {u.completion_tokens:,} tokens"
         spent += f", {u.seconds:.2f} s" + (f", ${u.usd:.4f}" if u.usd else "")
-        print(f"  {spent}; {run.stopped}", file=out)
+        print(f"  {spent}; {_line(run.stopped or '', 40)}", file=out)
     for note in run.answer.get("notes") or ():
         print(_line(f"  note: {note}", width), file=out)
     return out.getvalue()

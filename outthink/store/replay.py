@@ -84,9 +84,6 @@ class StoreOnly:
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """Refuse: what is asked here was not stored."""
-        if request.n > 1 and self.native_n:
-            # the server gave fewer than it was asked for: the run then asked one by one
-            return Reply((), Usage())
         return await self._refuse(ticket)
 
     async def reward(
@@ -179,6 +176,10 @@ async def replay(
         found: Reader = reader_for(problem, reader or run.facts.get("reader"))
     else:
         found = reader
+    if any(event["kind"] == "n ignored" for event in await store.events_of(run)):
+        # the server gave fewer than it was asked for, and the run went on one by one
+        for stand_in in models.values():
+            stand_in.native_n = False
     view = _ReadOnly(store)
     live = Run(problem.public(), World(models, found, view), Meter(budget), run.seed)
     same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget

@@ -25,8 +25,11 @@ class Toy:
     capabilities = frozenset({"PREFIX", "LOGPROBS", "SEEDS"})
     price = Price(prompt=1.5, completion=6.0, flops_per_token=2e6)
 
-    def __init__(self, latency=0.0, log=None, native_n=False, gives=None, fails=(), name="toy"):
+    def __init__(
+        self, latency=0.0, log=None, native_n=False, gives=None, fails=(), retries=(), name="toy"
+    ):
         self.latency, self.log, self.native_n, self.gives = latency, log, native_n, gives
+        self.retries = set(retries)
         self.fails, self.name, self.max_tokens, self.calls = set(fails), name, 64, 0
         self.api_key = "sk-planted-0123456789"
 
@@ -42,6 +45,8 @@ class Toy:
         self.calls += 1
         self._line("start", request.seeds)
         await asyncio.sleep(self.latency)
+        if self.calls in self.retries:
+            ticket.another_attempt()
         if self.calls in self.fails:
             raise ServerFailed("broken for a moment")
         seeds = request.seeds[: self.gives or request.n]
