@@ -161,13 +161,19 @@ class Engine:
         self.torch = _need("torch")
         transformers = _need("transformers")
         self._plain_bos: int | None = None
-        folder, options = self._home(spec, transformers)
+        bars = transformers.utils.logging
+        shown = bars.is_progress_bar_enabled()
+        bars.disable_progress_bar()
         try:
+            folder, options = self._home(spec, transformers)
             model = transformers.AutoModelForCausalLM.from_pretrained(folder, **options)
             self.tokenizer = self._tokenizer(transformers, folder, model.config, options)
         except (OSError, ValueError) as error:
             first = str(error).strip().split("\n")[0]
             raise NoSuchModel(f"cannot load the model {spec.path!r}: {first}") from error
+        finally:
+            if shown:
+                bars.enable_progress_bar()
         device = spec.device or ("cuda" if self.torch.cuda.is_available() else "cpu")
         try:
             self.device = self.torch.device(device)
@@ -198,6 +204,7 @@ class Engine:
     def _converted(self, file: Path, transformers: Any) -> Path:
         """The folder of the file's tensors as safetensors; made on first use."""
         _need("gguf")
+        _need("accelerate")
         mark = hashlib.sha256(str(file.stat().st_size).encode())
         with file.open("rb") as stream:
             mark.update(stream.read(1 << 20))
@@ -212,7 +219,12 @@ class Engine:
             options = {"gguf_file": file.name}
             model = transformers.AutoModelForCausalLM.from_pretrained(str(file.parent), **options)
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent), **options)
-            model.to(self.torch.float16).save_pretrained(work)
+            # the tensors are whole again, but the model still calls itself quantised
+            config = transformers.AutoConfig.from_pretrained(str(file.parent), **options)
+            clean = transformers.AutoModelForCausalLM.from_config(config)
+            clean.load_state_dict(model.state_dict())
+            clean.generation_config = model.generation_config
+            clean.to(self.torch.float16).save_pretrained(work)
             tokenizer.save_pretrained(work)
             try:
                 work.rename(home)
