@@ -149,6 +149,9 @@ class Session:
             raise BadInput(f"seed={seed!r}: a seed is a whole number")
         for spec in parts_of(built, "model"):
             self._opened[spec] = self._open(spec)
+        prepare = getattr(self.model, "prepare", None)
+        if prepare is not None:
+            await prepare(needs_of(built))
         check_needs(built, self.model)
         reader = self._reader_given
         if reader is None or isinstance(reader, str):

@@ -28,7 +28,7 @@ CAPABILITIES = (PREFIX, LOGPROBS, SEEDS, REWARD, LOGITS, HIDDEN)
 class Request:
     """``n`` continuations of ``messages`` (and of ``prefix``, the beginning of the answer).
 
-    ``seeds`` holds one seed for each sample; ``stop`` strings end a sample and are not part of its
+    ``seeds`` holds one seed for each sample and ``nodes`` its place in the run's tree; ``stop`` strings end a sample and are not part of its
     text.  ``extra`` goes to a server as it is.
     """
 
@@ -41,6 +41,7 @@ class Request:
     top_k: int = 0
     stop: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    nodes: tuple[tuple[int, ...], ...] = ()
     logprobs: bool = False
     tools: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -73,6 +73,10 @@ class Memory(Protocol):
         """Remember finished samples; the first writer of a key wins."""
         ...
 
+    async def put_all(self, model: str, batch: Mapping[str, Mapping[str, Record]]) -> None:
+        """Remember the samples of several requests, all or none: one call's usage is spread over them."""
+        ...
+
     async def begin(self, run: str, facts: Mapping[str, Any]) -> None:
         """A run starts: its problem, spec, model, budget and seed."""
         ...
@@ -335,13 +339,14 @@ class Run:
             if missing:
                 async with self._slot():
                     scores, usage = await live.reward([items[i] for i in missing], ticket)
-                out.update(zip(missing, scores, strict=True))
-                if self.world.store:
-                    part = {"estimated": usage.estimated}
-                    for j, i in enumerate(missing):
-                        share = replace(usage, **part) if j == 0 else Usage()
-                        record = Record({"steps": list(out[i])}, _plain(share))
-                        await self.world.store.put(live.name, keys[i], {"0": record})
+                    ticket.partial = used + usage
+                    out.update(zip(missing, scores, strict=True))
+                    if self.world.store:
+                        batch: dict[str, dict[str, Record]] = {}
+                        for j, i in enumerate(missing):
+                            share = usage if j == 0 else Usage(estimated=usage.estimated)
+                            batch[keys[i]] = {"0": Record({"steps": list(out[i])}, _plain(share))}
+                        await self.world.store.put_all(live.name, batch)
                 used = used + usage
             used = replace(used, calls=min(used.calls, 1), stored_calls=0 if missing else 1)
         except BaseException as error:
@@ -576,6 +581,7 @@ class Run:
             n=len(group),
             tools=self.problem.tools,
             seeds=tuple(self._entropy("sample", *job.node) % (1 << 31) for job in group),
+            nodes=tuple(job.node for job in group),
             **{k: v for k, v in settings.items() if k != "stop"},
             stop=stop,
         )
@@ -593,7 +599,9 @@ class Run:
             rest: list[_Job] = []
             if missing:
                 seeds = dict(zip(index, request.seeds, strict=True))
-                live = replace(request, n=len(missing), seeds=tuple(seeds[n] for n in missing))
+                nodes = tuple(job.node for job in missing.values())
+                wanted = tuple(seeds[n] for n in missing)
+                live = replace(request, n=len(missing), seeds=wanted, nodes=nodes)
                 # the slot is held until the store has them: no more calls than that can be lost
                 async with self._slot():
                     sending = True
@@ -623,10 +631,39 @@ class Run:
         except BaseException as error:
             if not sending and ticket.partial is None:
                 ticket.partial = used
+            if ticket.arrived:
+                await self._salvage(model, key, list(missing.items()), ticket, role, stop, emit)
             self._abandon(ticket, error)
             raise
         self._settle(ticket, used)
         return rest
+
+    async def _salvage(
+        self,
+        model: Model,
+        key: str,
+        jobs: list[tuple[str, _Job]],
+        ticket: Reservation,
+        role: Any,
+        stop: tuple[str, ...],
+        emit: Callable[[Sample], None],
+    ) -> None:
+        """Keep the samples of a cancelled call that were finished all the same."""
+        places = sorted(ticket.arrived)
+        given = tuple(ticket.arrived[i] for i in places)
+        spent = ticket.partial or Usage()
+        written = sum(g.tokens for g in given)
+        usage = model.price.usage(spent.prompt_tokens, written, cached=spent.cached_tokens)
+        reply = Reply(given, usage)
+        records = {
+            jobs[place][0]: Record(_written(g), _plain(_share(model, reply, i)))
+            for i, (place, g) in enumerate(zip(places, given, strict=True))
+        }
+        if self.world.store:
+            with anyio.CancelScope(shield=True):
+                await self.world.store.put(model.name, key, records)
+        for place, g in zip(places, given, strict=True):
+            self._emit(emit, g, jobs[place][1], role, stop, stored=False)
 
     def _emit(
         self,

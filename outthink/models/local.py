@@ -366,18 +366,19 @@ class Engine:
             chosen = logits.argmax(dim=-1).tolist()
         else:
             scaled = torch.softmax(logits.double() / request.temperature, dim=-1)
-            order = None
             if request.top_k or request.top_p < 1:
-                scaled, order = scaled.sort(dim=-1, descending=True, stable=True)
+                ranked, order = scaled.sort(dim=-1, descending=True, stable=True)
                 if request.top_k:
-                    scaled[:, request.top_k :] = 0
-                before = scaled.cumsum(dim=-1) - scaled
-                scaled = scaled.masked_fill(before >= max(request.top_p, 1e-12), 0)
-            heap = scaled.cumsum(dim=-1)
-            u = torch.tensor([[row.rng.random()] for row in rows], dtype=heap.dtype)
-            at = torch.searchsorted(heap, u.to(heap.device) * heap[:, -1:], right=True)
-            at = at.clamp(max=heap.shape[1] - 1)
-            chosen = (at if order is None else order.gather(1, at))[:, 0].tolist()
+                    ranked[:, request.top_k :] = 0
+                before = ranked.cumsum(dim=-1) - ranked
+                ranked = ranked.masked_fill(before >= max(request.top_p, 1e-12), 0)
+                scaled = torch.zeros_like(scaled).scatter(1, order, ranked)
+            # argmax p / E with E exponential draws in proportion to p; unlike a walk along the
+            # cumulative sum it hardly notices how a batch rounds
+            size = scaled.shape[1]
+            noise = np.stack([row.rng.standard_exponential(size) for row in rows])
+            race = scaled / torch.from_numpy(noise).to(scaled.device)
+            chosen = race.argmax(dim=-1).tolist()
         for place, (row, token) in enumerate(zip(rows, chosen, strict=True)):
             row.logprobs.append(float(logp[place, token]))
         return [int(t) for t in chosen]

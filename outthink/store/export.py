@@ -104,7 +104,7 @@ def _finite(value: Any) -> Any:
 
 
 def _json(value: Any) -> str:
-    from outthink.store.db import dump
+    from outthink.store.address import dump
 
     return dump(_finite(value))
 

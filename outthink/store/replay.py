@@ -120,6 +120,9 @@ class _ReadOnly:
     async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
         raise AssertionError("a replay writes nothing")
 
+    async def put_all(self, model: str, batch: Mapping[str, Mapping[str, Record]]) -> None:
+        raise AssertionError("a replay writes nothing")
+
     async def begin(self, run: str, facts: Mapping[str, Any]) -> None:
         raise AssertionError("a replay writes nothing")
 

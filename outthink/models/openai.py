@@ -1,0 +1,483 @@
+"""Any OpenAI-compatible server as a model: vLLM, SGLang, llama.cpp, Ollama, hosted APIs.
+
+One pooled httpx client for each opened model, without a hidden cap on the calls in flight; time limits
+are on; a cancelled call closes its connection.  What a server can do is learned once: whether it
+honours ``n``, which name it gives ``max_tokens``, whether it continues a prefix.  Retries are counted
+by the meter.  The key is read from the environment and never leaves the ``Authorization`` header.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import numpy as np
+
+from outthink.core.budget import Price, Reservation, Usage
+from outthink.core.errors import (
+    BadInput,
+    Malformed,
+    MissingNeed,
+    ModelError,
+    NoSuchModel,
+    NotAuthorised,
+    RateLimited,
+    Refused,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+)
+from outthink.core.model import LOGPROBS, PREFIX, SEEDS, Generation, Reply, Request
+from outthink.core.nouns import Message
+from outthink.core.registry import register
+from outthink.models.prices import price_of
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+PROBE = "1, 2, 3, 4, 5, 6, 7,"
+PrefixMode = Literal["auto", "continue", "prefix", "completions", "none"]
+
+
+def estimate_tokens(text: str) -> int:
+    """An upper estimate of the tokens in a text: half its UTF-8 bytes, and at least its words.
+
+    Common tokenizers use 3 to 5 bytes a token for English and 1.5 to 3 for Chinese.
+    """
+    return max((len(text.encode("utf-8", errors="replace")) + 1) // 2, len(text.split()))
+
+
+@register("model", "openai")
+@dataclass(frozen=True)
+class OpenAI:
+    """A model behind an OpenAI-compatible server.
+
+    ``base_url``: default ``OPENAI_BASE_URL``, else OpenAI's own.  ``api_key_env`` names the variable
+    that holds the key; a server on this machine needs none.  ``prefix``: how the server continues an
+    answer begun (``auto`` probes it when a strategy needs it).  ``seeds``: send each sample its own
+    seed, one call a sample.  ``stream``: read the answer as it is written, so that stop strings and
+    cancellation end it at once.  ``usd_prompt`` and ``usd_completion`` (per million tokens) and
+    ``parameters`` (for FLOPs) go before the price table.
+    """
+
+    name: str
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    prefix: PrefixMode = "auto"
+    stream: bool = False
+    seeds: bool = False
+    max_tokens: int = 1024
+    retries: int = 4
+    connect_seconds: float = 5.0
+    read_seconds: float = 120.0
+    usd_prompt: float | None = None
+    usd_completion: float | None = None
+    parameters: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise BadInput("openai: the model's name is empty")
+        if self.max_tokens < 1 or self.retries < 0:
+            raise BadInput("openai: max_tokens must be at least 1 and retries at least 0")
+        if self.base_url is not None and urlsplit(self.base_url).scheme not in ("http", "https"):
+            raise BadInput(
+                f"openai: base_url={self.base_url!r} must begin with http:// or https://"
+            )
+
+    def open(self, transport: httpx.AsyncBaseTransport | None = None) -> OpenAIModel:
+        """The running model; ``transport`` is a seam for tests."""
+        return OpenAIModel(self, transport)
+
+    @staticmethod
+    def usable() -> tuple[bool, str]:
+        """Is there a key or an address in the environment?"""
+        if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
+            return True, ""
+        return False, "set OPENAI_API_KEY, or give base_url= of a server"
+
+
+def from_name(name: str) -> OpenAI:
+    """A bare unknown model name is a model of the default server."""
+    return OpenAI(name)
+
+
+class OpenAIModel:
+    """The live client."""
+
+    def __init__(self, spec: OpenAI, transport: httpx.AsyncBaseTransport | None) -> None:
+        self.spec = spec
+        base = spec.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        self.base = base.rstrip("/")
+        self.host = urlsplit(self.base).netloc.rpartition("@")[2]
+        key = os.environ.get(spec.api_key_env, "")
+        local = (urlsplit(self.base).hostname or "") in LOCAL
+        if not key and not local and transport is None:
+            raise MissingNeed(f"{spec.name}: no key for {self.host}: set {spec.api_key_env}")
+        self._key = key
+        self.name = spec.name if spec.base_url is None else f"{spec.name}@{self.host}"
+        self.max_tokens = spec.max_tokens
+        self.native_n = not spec.seeds
+        self.capabilities = frozenset({LOGPROBS} | ({SEEDS} if spec.seeds else set()))
+        if spec.prefix not in ("auto", "none"):
+            self.capabilities |= {PREFIX}
+        self._mode: str = spec.prefix if spec.prefix != "auto" else "none"
+        self._limit_name, self._hot, self._stream_usage = "max_tokens", True, True
+        self._probe_usage = Usage()
+        known = price_of(spec.name) or Price()
+        self.price = Price(
+            known.prompt if spec.usd_prompt is None else spec.usd_prompt,
+            known.completion if spec.usd_completion is None else spec.usd_completion,
+            known.cached if spec.usd_prompt is None else None,
+            2.0 * spec.parameters,
+        )
+        self._client = httpx.AsyncClient(
+            base_url=self.base,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(spec.read_seconds, connect=spec.connect_seconds, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=1024),
+            transport=transport,
+            trust_env=not local,
+        )
+
+    def __repr__(self) -> str:
+        return f"OpenAIModel({self.name!r})"
+
+    def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
+        """An upper estimate: half the bytes of the messages, 8 for each, 1,100 for an image."""
+        total = estimate_tokens(prefix) if prefix else 0
+        for message in messages:
+            content = message.get("content")
+            total += 8
+            if isinstance(content, str):
+                total += estimate_tokens(content)
+            elif content:
+                for part in content:
+                    plain = isinstance(part, Mapping) and part.get("type") == "text"
+                    total += estimate_tokens(part["text"]) if plain else 1100
+            if message.get("tool_calls"):
+                total += estimate_tokens(json.dumps(message["tool_calls"], default=str))
+        return total
+
+    async def prepare(self, needs: frozenset[str]) -> None:
+        """Find out, once, whether the server continues a prefix, when a strategy needs it.
+
+        It must go on counting where the probe stops: a server that ignores the wish starts anew.
+        """
+        if PREFIX not in needs or PREFIX in self.capabilities or self.spec.prefix != "auto":
+            return
+        ask: Message = {"role": "user", "content": "Count from 1 to 20, separated by commas."}
+        for mode in ("continue", "prefix", "completions"):
+            body = self._body(Request((ask,), prefix=PROBE, max_tokens=8, temperature=0.0), mode)
+            try:
+                path = "/completions" if mode == "completions" else "/chat/completions"
+                response = await self._client.post(self.base + path, json=body)
+                reply = self._reply(response.json(), Request((ask,), prefix=PROBE, max_tokens=8))
+            except (httpx.HTTPError, ValueError, ModelError):
+                continue
+            self._probe_usage = self._probe_usage + replace(reply.usage, calls=1)
+            if response.status_code == 200 and reply.generations[0].text.lstrip(" ,").startswith(
+                "8"
+            ):
+                self._mode = mode
+                self.capabilities |= {PREFIX}
+                return
+
+    async def generate(self, request: Request, ticket: Reservation) -> Reply:
+        """Answer a request, with retries; raises the ``ModelError`` of its cause."""
+        attempt, started = 0, False
+        while True:
+            try:
+                if attempt and started:
+                    ticket.another_attempt()
+                started = True
+                reply = await self._once(request, ticket)
+            except (RateLimited, ServerFailed, Unreachable, TimedOut, Malformed) as error:
+                attempt += 1
+                if attempt > self.spec.retries:
+                    raise
+                await anyio.sleep(_pause(attempt, getattr(error, "retry_after", None)))
+            except Refused as error:
+                changed = self._adapt(str(error), request)
+                if changed is None:
+                    raise
+                request, attempt = changed, attempt + 1
+            else:
+                extra, self._probe_usage = self._probe_usage, Usage()
+                return replace(reply, usage=reply.usage + extra) if extra.calls else reply
+
+    def _adapt(self, message: str, request: Request) -> Request | None:
+        """Learn from a refusal; the request to send instead, or ``None``."""
+        low = message.lower()
+        if "max_completion_tokens" in low and self._limit_name == "max_tokens":
+            self._limit_name = "max_completion_tokens"
+            return request
+        if "temperature" in low and self._hot:
+            self._hot = False
+            return request
+        if "stream_options" in low and self._stream_usage:
+            self._stream_usage = False
+            return request
+        words = low.replace("'", " ").replace('"', " ").replace("`", " ").replace("=", " ").split()
+        if request.n > 1 and "n" in words:
+            self.native_n = False
+            return replace(request, n=1, seeds=request.seeds[:1])
+        return None
+
+    def _body(self, request: Request, mode: str) -> dict[str, Any]:
+        messages = [dict(m) for m in request.messages]
+        body: dict[str, Any] = {"model": self.spec.name, self._limit_name: request.max_tokens}
+        if self._hot:
+            body["temperature"] = request.temperature
+            if request.top_p < 1.0:
+                body["top_p"] = request.top_p
+        if request.top_k:
+            body["top_k"] = request.top_k
+        if request.n > 1:
+            body["n"] = request.n
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if request.seeds and self.spec.seeds and request.n == 1:
+            body["seed"] = request.seeds[0]
+        if request.logprobs:
+            body["logprobs"] = 1 if mode == "completions" and request.prefix else True
+        if request.tools:
+            body["tools"] = [dict(t) for t in request.tools]
+        body.update(request.extra)
+        if not request.prefix:
+            body["messages"] = messages
+            return body
+        if mode == "completions":
+            spoken = "".join(f"{m['role']}: {m.get('content') or ''}\n" for m in messages)
+            body["prompt"] = f"{spoken}assistant: {request.prefix}"
+            return body
+        begun: dict[str, Any] = {"role": "assistant", "content": request.prefix}
+        if mode == "prefix":
+            begun["prefix"] = True
+        else:
+            body.update({"continue_final_message": True, "add_generation_prompt": False})
+        body["messages"] = [*messages, begun]
+        return body
+
+    async def _once(self, request: Request, ticket: Reservation) -> Reply:
+        body = self._body(request, self._mode)
+        path = (
+            "/completions"
+            if request.prefix and self._mode == "completions"
+            else "/chat/completions"
+        )
+        try:
+            if self.spec.stream and request.n == 1:
+                return await self._streamed(path, body, request, ticket)
+            response = await self._client.post(self.base + path, json=body)
+        except httpx.TimeoutException as error:
+            raise TimedOut(f"{self.host}: no answer in time ({type(error).__name__})") from None
+        except httpx.HTTPError as error:
+            text = self._clean(str(error) or type(error).__name__)
+            raise Unreachable(f"{self.host}: {text}; is the server up?") from None
+        self._raise_for(response.status_code, response.headers, response.text)
+        try:
+            data = json.loads(response.content)
+        except ValueError:
+            raise Malformed(
+                f"{self.host}: the answer is not JSON: {self._clean(response.text)}"
+            ) from None
+        return self._reply(data, request)
+
+    async def _streamed(
+        self, path: str, body: dict[str, Any], request: Request, ticket: Reservation
+    ) -> Reply:
+        """Read server-sent events; stop strings end the connection, cancellation is charged as seen."""
+        body = {**body, "stream": True}
+        if self._stream_usage:
+            body["stream_options"] = {"include_usage": True}
+        text, finish, usage = "", None, None
+        prompt = self.count_tokens(request.messages, request.prefix)
+        ticket.partial = replace(self.price.usage(prompt, 0), estimated=True)
+        seen, done = 0, False
+        async with self._client.stream("POST", self.base + path, json=body) as response:
+            if response.status_code != 200:
+                raw = (await response.aread()).decode("utf-8", errors="replace")
+                self._raise_for(response.status_code, response.headers, raw)
+            async for line in response.aiter_lines():
+                if not line.startswith("data:"):
+                    continue
+                if (payload := line[5:].strip()) == "[DONE]":
+                    done = True
+                    break
+                try:
+                    event = json.loads(payload)
+                except ValueError:
+                    raise Malformed(f"{self.host}: a broken event in the stream") from None
+                if event.get("error"):
+                    raise ServerFailed(f"{self.host}: {self._clean(str(event['error']))}")
+                usage = event.get("usage") or usage
+                for choice in event.get("choices") or ():
+                    piece = (choice.get("delta") or {}).get("content") or choice.get("text") or ""
+                    text, seen = text + piece, seen + bool(piece)
+                    finish = choice.get("finish_reason") or finish
+                tokens = max(seen, 1)
+                ticket.partial = replace(self.price.usage(prompt, tokens), estimated=True)
+                if any(stop in text for stop in request.stop):
+                    done = True
+                    break
+        if not done and finish is None:
+            raise Unreachable(f"{self.host}: the stream broke off")
+        ticket.partial = None
+        choice = {"message": {"content": text}, "finish_reason": finish or "stop"}
+        return self._reply({"choices": [choice], "usage": usage}, request)
+
+    def _reply(self, data: Any, request: Request) -> Reply:
+        """Read a body in OpenAI's form; what is missing or impossible is estimated and said."""
+        if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
+            raise Malformed(f"{self.host}: an answer without choices")
+        generations = [self._generation(c, request) for c in data["choices"] if isinstance(c, dict)]
+        if not generations:
+            raise Malformed(f"{self.host}: an answer without choices")
+        texts = {g.text for g in generations}
+        notes: list[str] = []
+        if len(generations) > 1 and len(texts) == 1 and request.temperature > 0:
+            (same,) = texts
+            if len(same) > 80:
+                self.native_n = False
+                notes.append(
+                    f"{self.name} gave equal texts for n={request.n}: asked one by one now"
+                )
+                generations = generations[:1]
+        own = sum(estimate_tokens(g.text) for g in generations)
+        usage = data.get("usage") if isinstance(data.get("usage"), dict) else None
+        prompt, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+        wrong = prompt is None or written is None
+        if written is not None and any(g.text for g in generations) and written < max(1, own // 16):
+            wrong = True
+            notes.append(f"{self.name} misreports usage ({written} tokens for what it wrote)")
+        if wrong or prompt is None or written is None:
+            prompt, written = self.count_tokens(request.messages, request.prefix), own
+        details = (usage or {}).get("prompt_tokens_details") or {}
+        thought = (usage or {}).get("completion_tokens_details") or {}
+        total = self.price.usage(
+            prompt,
+            written,
+            cached=_count(details, "cached_tokens") or 0,
+            reasoning=_count(thought, "reasoning_tokens") or 0,
+            estimated=wrong,
+        )
+        if len(generations) == 1:
+            generations = [replace(generations[0], tokens=written)]
+        else:
+            shares = np.array([max(g.tokens, 1) for g in generations], dtype=np.float64)
+            cuts = np.floor(np.cumsum(shares) / shares.sum() * written + 1e-9)
+            counts = np.diff(np.concatenate([[0.0], cuts]))
+            generations = [
+                replace(g, tokens=int(t)) for g, t in zip(generations, counts, strict=True)
+            ]
+        return Reply(tuple(generations), total, tuple(notes))
+
+    def _generation(self, choice: Mapping[str, Any], request: Request) -> Generation:
+        message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
+        assert isinstance(message, dict)
+        raw = message.get("content", choice.get("text"))
+        extra = {
+            k: message[k] for k in ("refusal", "tool_calls", "reasoning_content") if message.get(k)
+        }
+        if raw is None and not extra:
+            raise Malformed(f"{self.host}: an answer without content")
+        text = raw if isinstance(raw, str) else ""
+        if request.prefix and text.startswith(request.prefix):
+            text = text[len(request.prefix) :]
+        finish = str(choice.get("finish_reason") or "stop")
+        stopped_by: str | None = None
+        hits = [(text.find(s), s) for s in request.stop if s in text]
+        if hits:
+            cut, stopped_by = min(hits)
+            text, finish = text[:cut], "step"
+        elif finish == "stop" and request.stop:
+            reason = choice.get("stop_reason", ...)
+            if isinstance(reason, str):
+                finish, stopped_by = "step", reason
+            elif reason is ...:
+                finish = "unknown"
+        logprobs = None
+        entries = choice.get("logprobs")
+        if isinstance(entries, dict):
+            content = entries.get("content")
+            values = (
+                [e["logprob"] for e in content] if content else entries.get("token_logprobs") or []
+            )
+            values = [float(v) for v in values if v is not None]
+            logprobs = np.array(values) if values else None
+        tokens = len(logprobs) if logprobs is not None else estimate_tokens(text)
+        return Generation(
+            text,
+            tokens,
+            finish,
+            stopped_by,
+            float(logprobs.sum()) if logprobs is not None else None,
+            logprobs if request.logprobs else None,
+            extra,
+        )
+
+    def _clean(self, text: str) -> str:
+        """A short piece of a server's text, without the key."""
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        return " ".join(text.split())[:300]
+
+    def _raise_for(self, status: int, headers: Mapping[str, str], text: str) -> None:
+        if status < 400:
+            return
+        try:
+            body = json.loads(text)
+            error = body.get("error", body) if isinstance(body, dict) else body
+            told = error.get("message", str(error)) if isinstance(error, dict) else str(error)
+        except ValueError:
+            told = text
+        what = f"{self.host} says {status}: {self._clean(told)}"
+        if status in (401, 403):
+            raise NotAuthorised(f"{what}; check the key in {self.spec.api_key_env}")
+        if status == 404:
+            raise NoSuchModel(f"{what}; check the model's name and base_url")
+        if status == 429:
+            raise RateLimited(what, _retry_after(headers.get("retry-after")))
+        if status in (408, 504):
+            raise TimedOut(what)
+        if status >= 500 or status == 409:
+            raise ServerFailed(what)
+        raise Refused(what)
+
+    async def aclose(self) -> None:
+        """Close the pooled connections."""
+        await self._client.aclose()
+
+
+def _count(values: Any, name: str) -> int | None:
+    found = values.get(name) if isinstance(values, dict) else None
+    whole = isinstance(found, (int, float)) and not isinstance(found, bool) and found >= 0
+    return int(found) if whole and found is not None else None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds to wait by a Retry-After header (a number or a date), at most 60."""
+    if not value:
+        return None
+    try:
+        return min(max(float(value), 0.0), 60.0)
+    except ValueError:
+        try:
+            when = email.utils.parsedate_to_datetime(value).timestamp()
+        except (TypeError, ValueError):
+            return None
+        return min(max(when - time.time(), 0.0), 60.0)
+
+
+def _pause(attempt: int, asked: float | None) -> float:
+    """Seconds before a retry: what the server asks for, else exponential with full jitter."""
+    if asked is not None:
+        return asked
+    return random.uniform(0.0, min(0.25 * 2**attempt, 8.0))
