@@ -187,3 +187,17 @@ def test_smollm2_answers():
     assert "Paris" in reply.generations[0].text
     assert reply.generations[0].finish in ("stop", "length")
     assert model.inside.tokenizer.chat_template
+
+
+def test_samples_follow_the_models_distribution(model):
+    inside = model.inside
+    prompt = inside.prompt(({"role": "user", "content": "hello"},), True)
+    logits = torch.tensor(inside.logits(prompt))[-1]
+    p = torch.softmax(logits / 0.7, -1).numpy()
+    rows = [local._Row(seed) for seed in range(2000)]
+    request = Request((), temperature=0.7)
+    drawn = inside._choose(logits.float().expand(2000, -1), rows, request)
+    counts = np.bincount(drawn, minlength=len(p))
+    assert np.abs(counts / 2000 - p).max() < 5 * np.sqrt(p.max() / 2000)
+    kept = inside._choose(logits.float().expand(2000, -1), rows, Request((), top_k=3))
+    assert set(kept) == set(np.argsort(-p)[:3])
