@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from outthink.core.errors import BadInput, MissingNeed, OutthinkError, StoreError
-from outthink.store import db, open_store
+from outthink.store import db, open_store, worker
 
 
 def opening(url):
@@ -128,7 +128,7 @@ def test_a_missing_driver_names_the_extra(monkeypatch):
 
 
 def test_a_store_that_another_process_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(db, "PATIENCE", 0.2)
+    monkeypatch.setattr(worker, "PATIENCE", 0.2)
     path = tmp_path / "held.db"
     opening(str(path))
 

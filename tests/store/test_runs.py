@@ -18,7 +18,7 @@ from outthink import Budget
 from outthink.api import asolve
 from outthink.core.errors import BadInput, MissingNeed
 from outthink.store import open_store, schema
-from outthink.store.db import Address
+from outthink.store.address import Address
 from outthink.store.export import COLUMNS
 from outthink.store.replay import replay
 

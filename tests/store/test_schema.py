@@ -8,7 +8,7 @@ from outthink.core.budget import Usage
 from outthink.core.errors import StoreError
 from outthink.core.run import Record
 from outthink.store import open_store, schema
-from outthink.store.db import Address, digest
+from outthink.store.address import Address, digest
 
 #: what version 1 made of an empty database, frozen, and a few rows of each table
 VERSION_1 = """
