@@ -21,6 +21,8 @@ from outthink.store import schema
 from outthink.store.address import Address, clean, digest, dotted, dump, key_of, node_of
 from outthink.store.worker import Get, Put, Task, Worker
 
+__all__ = ["Address", "Store", "StoredRun", "StoredSample"]
+
 
 @dataclass(frozen=True)
 class StoredRun:

@@ -69,6 +69,8 @@ class Task:
 
 @dataclass(eq=False)
 class Get(Task):
+    """Records of a model's request, by the hash of its text."""
+
     model: str = ""
     request: str = ""
     samples: Sequence[str] = ()
@@ -76,6 +78,8 @@ class Get(Task):
 
 @dataclass(eq=False)
 class Put(Task):
+    """Rows to be written, if nobody was first."""
+
     requests: Sequence[Mapping[str, Any]] = ()
     calls: Sequence[Mapping[str, Any]] = ()
 
