@@ -26,4 +26,6 @@ def aggregate(steps: Sequence[float], how: str = "last") -> float:
     values = np.asarray(steps, dtype=np.float64)
     if how == "last":
         return float(values[-1])
-    return float({"min": np.min, "product": np.prod, "mean": np.mean}[how](values))
+    if how == "min":
+        return float(values.min())
+    return float(values.prod() if how == "product" else values.mean())

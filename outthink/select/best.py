@@ -1,25 +1,51 @@
-"""The best sample by score."""
+"""The best sample by score: ``argmax_i s_i`` (best-of-n)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
+from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Floats, Ints
 
+Ties = Literal["first", "shortest", "random"]
+TIES: tuple[str, ...] = get_args(Ties)
 
-def best(scores: Sequence[float] | Floats, classes: Ints | None = None) -> int:
-    """The index of the highest score; the earlier one on a tie.
+
+def best(
+    scores: Sequence[float] | Floats,
+    classes: Ints | None = None,
+    ties: Ties = "first",
+    lengths: Sequence[int] | Ints | None = None,
+    rng: np.random.Generator | None = None,
+) -> int:
+    """The index of the highest score.
 
     A score that is not a number never wins against one that is.  With ``classes``, a text without an
-    answer (-1) does not win while another sample has one.
+    answer (-1) does not win while another sample has one.  ``ties``: ``first``, ``shortest`` (of
+    ``lengths``, then the first), ``random`` (drawn from ``rng``).
     """
+    if ties not in TIES:
+        raise BadInput(f"ties={ties!r}{nearest(ties, TIES)}")
     s = np.asarray(scores, dtype=np.float64)
-    if not len(s):
+    if s.ndim != 1 or not len(s):
         raise ValueError("no sample to choose from")
-    s = np.where(np.isnan(s), -np.inf, s)
-    order = np.zeros(len(s)) if classes is None else (np.asarray(classes) >= 0).astype(float)
-    allowed = order == order.max()
-    top = s[allowed].max()
-    return int(np.argmax(allowed & (s == top)))
+    allowed = np.ones(len(s), dtype=bool)
+    for wish in (None if classes is None else np.asarray(classes) >= 0, ~np.isnan(s)):
+        if wish is not None and (allowed & wish).any():
+            allowed &= wish
+    if np.isnan(s[allowed]).all():
+        top = np.flatnonzero(allowed)
+    else:
+        top = np.flatnonzero(allowed & (s == s[allowed].max()))
+    if ties == "shortest":
+        if lengths is None:
+            raise BadInput("ties='shortest' needs the lengths")
+        return int(top[int(np.argmin(np.asarray(lengths)[top]))])
+    if ties == "random":
+        if rng is None:
+            raise BadInput("ties='random' needs a random generator")
+        return int(rng.choice(top))
+    return int(top[0])

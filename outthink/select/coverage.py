@@ -1,11 +1,15 @@
-"""Coverage: the chance that at least one of k samples is right.
+"""Coverage: the chance that at least one of k samples is right; and that a vote of k is.
 
-Source: Chen et al. 2021 (arXiv 2107.03374); Large Language Monkeys (arXiv 2407.21787).
+Sources: Chen et al. 2021 (arXiv 2107.03374); Large Language Monkeys (S053, arXiv 2407.21787).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from outthink.core.nouns import Ints
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -18,3 +22,32 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if n - c < k:
         return 1.0
     return float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+
+
+def maj_at_k(
+    classes: Ints,
+    right: Sequence[bool] | np.ndarray[tuple[int], np.dtype[np.bool_]],
+    k: int,
+    rng: np.random.Generator,
+    draws: int = 1000,
+) -> float:
+    """The chance that a majority vote over k of the n samples is right, ties broken at random.
+
+    The mean over ``draws`` random subsets without replacement (one where ``k = n``); a tie of m
+    classes counts by the share of them that is right, -1 cannot win while another class is there.
+    """
+    classes = np.asarray(classes, dtype=np.int64)
+    n = len(classes)
+    if not 1 <= k <= n:
+        raise ValueError(f"maj_at_k of {n} samples, k={k}: needs 1 <= k <= n")
+    kinds, place = np.unique(classes, return_inverse=True)
+    member = place.ravel()[:, None] == np.arange(len(kinds))[None, :]
+    value = np.array([bool(np.asarray(right)[member[:, j]].any()) for j in range(len(kinds))])
+    chosen = np.zeros((1 if k == n else draws, n))
+    subsets = np.argsort(rng.random(chosen.shape), axis=1)[:, :k]
+    np.put_along_axis(chosen, subsets, 1.0, axis=1)
+    votes = chosen @ member
+    if kinds[0] < 0 and len(kinds) > 1:
+        votes[:, 0] = np.where(votes[:, 1:].sum(axis=1) > 0, 0.0, votes[:, 0])
+    winners = votes == votes.max(axis=1, keepdims=True)
+    return float(((winners * value).sum(axis=1) / winners.sum(axis=1)).mean())

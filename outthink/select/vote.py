@@ -2,52 +2,107 @@
 
 Samples come as ``classes (n,)``: equal numbers are equal answers, -1 is a text without an answer.
 It is a class of its own that cannot win while another exists.
+
+    answer = argmax_a  sum_i w_i [class_i = a]
+
+with ``w_i = 1``: self-consistency (Wang et al., arXiv 2203.11171); with a verifier's scores:
+weighted best-of-n (S050, arXiv 2408.03314).  Every rule gives the index of the sample that stands
+for the class that won.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
+from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Floats, Ints
+
+Ties = Literal["count", "first", "score", "random"]
+TIES: tuple[str, ...] = get_args(Ties)
+
+
+def _weights(classes: Ints, weights: Sequence[float] | Floats | None) -> Floats:
+    w = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if w.shape != classes.shape:
+        raise ValueError(f"{len(classes)} samples and {len(w)} weights")
+    return np.where(np.isfinite(w), np.maximum(w, 0.0), 0.0)
 
 
 def tally(classes: Ints, weights: Sequence[float] | Floats | None = None) -> tuple[Ints, Floats]:
     """The classes in order of first appearance (without -1 unless alone) and their weights' sums.
 
-    A weight that is negative or not a number counts as 0.
+    A weight that is negative or not a finite number counts as 0.
     """
     classes = np.asarray(classes, dtype=np.int64)
     if classes.ndim != 1 or not len(classes):
         raise ValueError("a vote needs at least one sample")
-    w = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if w.shape != classes.shape:
-        raise ValueError(f"{len(classes)} samples and {len(w)} weights")
-    w = np.where(np.isfinite(w), np.maximum(w, 0.0), 0.0)
-    found, first = np.unique(classes, return_index=True)
-    found = found[np.argsort(first)]
-    real = found[found >= 0]
-    kinds = real if len(real) else found
-    sums = np.array([w[classes == kind].sum() for kind in kinds])
-    return kinds.astype(np.int64), sums
+    w = _weights(classes, weights)
+    found, first, place = np.unique(classes, return_index=True, return_inverse=True)
+    sums: Floats = np.bincount(place.ravel(), weights=w, minlength=len(found)).astype(np.float64)
+    order = np.argsort(first)
+    kinds, sums = found[order], sums[order]
+    real = kinds >= 0
+    return (kinds[real], sums[real]) if real.any() else (kinds, sums)
 
 
-def weighted(classes: Ints, weights: Sequence[float] | Floats) -> int:
+def weighted(
+    classes: Ints,
+    weights: Sequence[float] | Floats,
+    ties: Ties = "count",
+    rng: np.random.Generator | None = None,
+) -> int:
     """The sample that stands for the heaviest class: its own heaviest, the earlier one on a tie.
 
-    Classes of equal weight: the one with more samples, then the one that came first.
+    ``ties`` between classes of equal weight (to 1e-12): ``count`` (more samples, then the first),
+    ``first`` (to appear), ``score`` (the heaviest single sample, then the first), ``random``.
     """
+    classes = np.asarray(classes, dtype=np.int64)
+    return _elect(classes, weights, _weights(classes, weights), ties, rng)
+
+
+def majority(
+    classes: Ints,
+    ties: Ties = "first",
+    scores: Sequence[float] | Floats | None = None,
+    rng: np.random.Generator | None = None,
+) -> int:
+    """The first sample of the most frequent class.
+
+    ``ties``: ``first`` (the class that came first), ``score`` (the class of the highest of
+    ``scores``, and its sample of that score), ``random`` (drawn from ``rng``).
+    """
+    classes = np.asarray(classes, dtype=np.int64)
+    if ties == "score" and scores is None:
+        raise BadInput("ties='score' needs the scores")
+    s = np.ones(len(classes)) if scores is None else np.asarray(scores, dtype=np.float64)
+    s = np.where(np.isnan(s), -np.inf, s)
+    return _elect(classes, None, s, ties, rng)
+
+
+def _elect(
+    classes: Ints,
+    weights: Sequence[float] | Floats | None,
+    rank: Floats,
+    ties: str,
+    rng: np.random.Generator | None,
+) -> int:
+    """The class with the most weight, ties by rule; its sample of the highest ``rank``."""
+    if ties not in TIES:
+        raise BadInput(f"ties={ties!r}{nearest(ties, TIES)}")
     kinds, sums = tally(classes, weights)
-    counts = np.array([(np.asarray(classes) == kind).sum() for kind in kinds])
-    near = np.isclose(sums, sums.max(), rtol=1e-12, atol=0.0)
-    winner = kinds[int(np.argmax(np.where(near, counts, -1)))]
-    w = np.asarray(weights, dtype=np.float64)
-    w = np.where(np.isfinite(w), np.maximum(w, 0.0), 0.0)
-    mine = np.asarray(classes) == winner
-    return int(np.argmax(np.where(mine, w, -1.0)))
-
-
-def majority(classes: Ints) -> int:
-    """The first sample of the most frequent class; ties go to the class that came first."""
-    return weighted(classes, np.ones(len(classes)))
+    near = np.flatnonzero(np.isclose(sums, sums.max(), rtol=1e-12, atol=0.0))
+    if len(near) == 1 or ties == "first":
+        winner = near[0]
+    elif ties == "random":
+        if rng is None:
+            raise BadInput("ties='random' needs a random generator")
+        winner = rng.choice(near)
+    elif ties == "score":
+        winner = near[int(np.argmax([rank[classes == kinds[i]].max() for i in near]))]
+    else:
+        winner = near[int(np.argmax([(classes == kinds[i]).sum() for i in near]))]
+    members = np.flatnonzero(classes == kinds[winner])
+    return int(members[int(np.argmax(rank[members]))])

@@ -23,58 +23,89 @@ How = Literal["auto", "boxed", "answer", "number", "choice", "json", "regex", "t
 HOWS: tuple[str, ...] = get_args(How)
 EQUIVALENCES = ("normal", "exact", "math")
 
-_NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?|[-+]?\.\d+"
-_NUMBERS = re.compile(rf"(?<![\w.]){_NUMBER}")
+_NUMBER = r"[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?|[-+\u2212]?\.\d+"
+_NUMBERS = re.compile(rf"(?<![\w.])(?:{_NUMBER})")
 _ANSWER = re.compile(
-    r"(?:^|[\s*#>(])(?:the\s+)?(?:final\s+|correct\s+)?answer\b\s*(?:is\s*:?|:|=)\s*\**\s*(.+)",
+    r"(?:^|[\s*#>(_])(?:the\s+)?(?:final\s+|correct\s+)?answer\b[*_]*\s*(?:is\b\s*:?|:|=)[*_]*\s*(.*)"
+    r"|^\s*####\s*(.*)",
     re.IGNORECASE,
 )
 _OPTIONS = re.compile(r"^\s*\(?([A-J])[).:]\s+\S", re.MULTILINE)
-_CHOICE = re.compile(r"(?<![A-Za-z])\(?([A-J])\)?(?=[).,:;*\s]|$)")
+_CHOICE = re.compile(r"(?<![A-Za-z])(?:\(([A-Ja-j])\)|([A-J])(?=[).,:;*}]|\s*$|\s+[-\u2013(]))")
+_UNIT = r"(?:\s+(?!pi\b)[A-Za-z]{2,}(?:\s+[A-Za-z]+){0,3})?"
+_SHORT = re.compile(rf"(?:[A-Za-z]\s*=\s*)?[$\u20ac\u00a3]?\s*({_NUMBER}){_UNIT}")
+
+
+def spoken(text: str) -> str:
+    """The text without its thinking: what follows ``</think>``, or nothing while it still thinks."""
+    done = text.rfind("</think>")
+    if done >= 0:
+        return text[done + len("</think>") :]
+    return "" if text.lstrip().startswith("<think>") else text
 
 
 def boxed(text: str) -> str | None:
-    r"""The content of the last ``\boxed{...}`` (nested braces kept), or ``None``."""
-    for found in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*(\{|\s)", text))):
-        if found[1] != "{":
-            rest = text[found.end() :].split("$")[0].split()
-            return rest[0] if rest else None
-        depth, start = 1, found.end()
-        for i in range(start, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[i], 0)
-            if depth == 0:
-                return text[start:i].strip() or None
+    r"""The content of the last ``\boxed{...}`` or ``\fbox{...}`` (nested braces kept), or ``None``.
+
+    A box that is not closed, as in a text that was cut, holds no answer.
+    """
+    found = list(re.finditer(r"\\(?:boxed|fbox)\s*(\{|\s(?=\S))", text))
+    if not found:
+        return None
+    last = found[-1]
+    if last[1] != "{":
+        rest = text[last.end() :].split("$")[0].split()
+        return rest[0] if rest else None
+    depth, start = 1, last.end()
+    for i in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[i], 0)
+        if depth == 0:
+            return text[start:i].strip() or None
     return None
 
 
 def answer_line(text: str) -> str | None:
-    """What follows the last "answer:" or "the answer is" on its line, or ``None``."""
+    """What follows the last "answer:", "the answer is" or "####", or ``None``.
+
+    It stands on the same line, or alone on the next; a second sentence is left out.
+    """
     last = None
-    for line in text.split("\n"):
-        found = _ANSWER.search(line)
+    lines = text.split("\n")
+    for i, line in enumerate(lines):
+        found = None
+        for found in _ANSWER.finditer(line):  # noqa: B007
+            pass
         if found:
-            last = found[1]
-    if last is None:
+            last = (found[1] or found[2] or "").strip(" *_")
+            if not last:
+                after = next((x.strip() for x in lines[i + 1 :] if x.strip()), "")
+                last = after if len(after) <= 80 else None
+    if not last:
         return None
     inner = boxed(last)
     if inner is not None:
         return inner
-    last = re.sub(r"[*_`]+$", "", last.strip()).strip().rstrip(".").strip()
+    last = re.split(r"(?<=[\w)}\]$%])[.!]\s+(?=[A-Z(])|,?\s+because\b", last)[0]
+    last = re.sub(r"[*_`]+$", "", last.strip().lstrip("*`")).strip().rstrip(".").strip()
     return last.strip("$").strip() or None
 
 
 def last_number(text: str) -> str | None:
     """The last number in the text, without thousands separators, or ``None``."""
     found = _NUMBERS.findall(text)
-    return found[-1].replace(",", "") if found else None
+    return _plain(found[-1]) if found else None
+
+
+def _plain(number: str) -> str:
+    return number.replace(",", "").replace("\u2212", "-")
 
 
 def choice(text: str) -> str | None:
     """The letter of the chosen option: after "answer", else the last that stands alone."""
     said = boxed(text) or answer_line(text)
-    found = _CHOICE.findall(said) if said else []
+    found = _CHOICE.search(said) if said else None
     if found:
-        return str(found[0])
+        return (found[1] or found[2]).upper()
     bare = re.fullmatch(r"\s*\(?([A-J])[).:]?\s*", text)
     if bare:
         return bare[1]
@@ -89,7 +120,7 @@ def json_field(text: str, name: str) -> str | None:
     while (at := text.find("{", at)) >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except ValueError:
+        except (ValueError, RecursionError):
             at += 1
             continue
         if isinstance(value, dict) and value.get(name) is not None:
@@ -99,35 +130,56 @@ def json_field(text: str, name: str) -> str | None:
     return best
 
 
+_PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?(?:/[-+]?\d+)?")
+_MIXED = re.compile(r"([-+]?)(\d+)(?:\s+|\s*&)(\d+)/(\d+)")
+
+
 def canonical_answer(answer: str) -> str:
     """The normal form under which equal answers are equal strings.
 
-    Numbers become exact fractions (``1,000`` = ``1000.0``, ``0.5`` = ``1/2`` = ``\\frac{1}{2}``);
-    dollar signs, spaces, case and LaTeX dress are dropped.
+    Numbers become exact fractions: ``1,000`` = ``1000.0``, ``0.5`` = ``1/2`` = ``\\frac{1}{2}`` =
+    ``50%``, ``3\\frac{1}{2}`` = ``7/2``.  Dollar signs, degrees, LaTeX dress, case and the spaces
+    that do not part words are dropped.
     """
-    text = answer.strip().strip("$").strip()
-    text = re.sub(r"\\(?:left|right|!|,|;|:|quad|displaystyle)(?![a-zA-Z])", "", text)
-    text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"\\[dt]?frac\s*\{([^{}]+)\}\s*\{([^{}]+)\}", r"\1/\2", text)
-    text = re.sub(r"\\[dt]?frac\s*(\d)\s*(\d)", r"\1/\2", text)
-    text = text.replace("\\%", "%").replace("\\$", "").replace("^\\circ", "").replace("°", "")
-    text = text.rstrip(".").strip()
-    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text).lstrip("$€£").replace(" ", "")
+    text = answer.strip().strip("$").strip().replace("\u2212", "-")
+    text = re.sub(r"\\(?:left|right|displaystyle|quad)(?![a-zA-Z])|\\[!,;: ]|~", " ", text)
+    text = re.sub(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\\[dt]?frac(?![a-zA-Z])\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"\\[dt]frac(?![a-zA-Z])", r"\\frac", text)
+    text = re.sub(r"\\frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}", r"&\1/\2", text)
+    text = text.replace("\\%", "%").replace("\\$", "").replace("\\(", "").replace("\\)", "")
+    text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?|\u00b0|\s*\bdegrees?\s*$", "", text)
+    text = text.strip().rstrip(".").strip()
+    mixed = _MIXED.fullmatch(text)
+    if mixed and int(mixed[4]):
+        whole = int(mixed[2]) + Fraction(int(mixed[3]), int(mixed[4]))
+        return str(-whole if mixed[1] == "-" else whole)
+    text = re.sub(r"(?<=\d)&", r" ", text).replace("&", "")
+    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    plain = re.sub(r"^([-+]?)[$\u20ac\u00a3]\s*", r"\1", plain)
     percent = plain.endswith("%")
-    try:
-        number = Fraction(plain.rstrip("%"))
-        return f"{number / 100 if percent else number}"
-    except (ValueError, ZeroDivisionError):
-        return re.sub(r"\s+", " ", text).casefold()
+    plain = plain.rstrip("%").strip()
+    if len(plain) <= 400 and _PLAIN.fullmatch(plain):
+        try:
+            top, _, low = plain.partition("/")
+            number = Fraction(top) / Fraction(low or 1)
+            return f"{number / 100 if percent else number}"
+        except ZeroDivisionError:
+            pass
+    text = re.sub(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])", "", text)
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"(?<!\w)([A-Za-z]|\d+)/([A-Za-z]|\d+)(?!\w)", r"\\frac{\1}{\2}", text)
+    return text.casefold()
 
 
 @dataclass(frozen=True)
 class TextReader:
     """Reads answers ``extract`` by one rule and groups them by one equivalence.
 
-    ``extract``: ``auto`` (boxed, else the answer line, else the letter where the question has
-    options, else a bare short text), ``boxed``, ``answer``, ``number``, ``choice``, ``json`` (field
-    ``field``), ``regex`` (first group of ``pattern``), ``text``.
+    ``how``: ``auto`` (the letter where the question has options, else boxed, else the answer line,
+    else a bare short text; never a number out of the reasoning, which may have been cut short),
+    ``boxed``, ``answer``, ``number`` (the last one), ``choice``, ``json`` (field ``field``),
+    ``regex`` (first group of ``pattern``, last match), ``text``.
     ``equivalence``: ``normal`` (normal form), ``exact`` (the string), ``math`` (math-verify).
     """
 
@@ -151,7 +203,8 @@ class TextReader:
                 raise BadInput(f"the pattern {self.pattern!r} is not a regex: {error}") from None
 
     def extract(self, text: str) -> str | None:
-        """The answer in a text, or ``None``."""
+        """The answer in a text, or ``None``; thinking in ``<think>`` tags is not read."""
+        text = spoken(text)
         if self.how == "boxed":
             return boxed(text)
         if self.how == "answer":
@@ -177,29 +230,31 @@ class TextReader:
                 return letter
         said = boxed(text) or answer_line(text)
         if said is not None:
-            number = re.fullmatch(rf"[^\d]{{0,3}}({_NUMBER})(?:\s*[%a-zA-Z ]{{0,24}})?", said)
-            return number[1].replace(",", "") if number and "%" not in said else said
+            number = _SHORT.fullmatch(said)
+            return _plain(number[1]) if number else said
         short = text.strip()
-        return (
-            short if short and len(short) <= 40 and "\n" not in short and "=" not in short else None
-        )
+        marks = ("\n", "=", "\\boxed", "\\fbox")
+        if not short or len(short) > 40 or any(m in short for m in marks) or short[-1] in ":{,":
+            return None
+        return short
 
     async def group(self, answers: Sequence[str | None]) -> Ints:
         """Class numbers ``(n,)`` in order of first appearance; -1 for ``None``."""
         forms: dict[str, int] = {}
+        first: list[str] = []
         out = np.full(len(answers), -1, dtype=np.int64)
         for i, answer in enumerate(answers):
             if answer is not None:
                 form = answer if self.equivalence == "exact" else canonical_answer(answer)
-                out[i] = forms.setdefault(form, len(forms))
+                if form not in forms:
+                    forms[form] = len(forms)
+                    first.append(answer)
+                out[i] = forms[form]
         if self.equivalence == "math" and len(forms) > 1:
             from outthink.verify.math import merge
 
-            joined = await merge(list(forms))
-            renamed: dict[int, int] = {}
-            for i, c in enumerate(out):
-                if c >= 0:
-                    out[i] = renamed.setdefault(joined[int(c)], len(renamed))
+            joined = np.asarray(await merge(first), dtype=np.int64)
+            out = np.where(out >= 0, joined[out], -1)
         return out
 
 
