@@ -1,0 +1,240 @@
+"""Mathematical equivalence by math-verify, in processes that can be stopped.
+
+Simplifying ``9^{9^{9^9}}`` never ends.  So math-verify runs in a few worker processes; one that does
+not answer in time is killed by the kernel and replaced.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from outthink.core.errors import BadInput, VerifierError
+from outthink.core.nouns import Problem, Sample, Score
+from outthink.core.registry import register
+from outthink.core.run import Run
+from outthink.verify.extract import TextReader, canonical_answer
+
+WORKERS = max(1, min(4, os.cpu_count() or 1))
+START_SECONDS = 60.0
+
+_NUMBER = re.compile(r"-?\d+(?:/\d+)?")
+_WORDS = re.compile(r"[A-Za-z]{4,}(?: [A-Za-z]+)*")
+
+
+class _Worker:
+    """One process of ``_math_worker``."""
+
+    def __init__(self) -> None:
+        script = Path(__file__).with_name("_math_worker.py")
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        hello = self._line(START_SECONDS)
+        if hello is None or "ready" not in hello:
+            self.close()
+            why = (hello or {}).get("broken", "its process ended at once")
+            raise VerifierError(f"math-verify does not run: {why}")
+
+    def _line(self, seconds: float) -> dict[str, Any] | None:
+        """The next line, or ``None`` when the process ends first; it is killed after ``seconds``."""
+        assert self.process.stdout is not None
+        timer = threading.Timer(seconds, self.process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            timer.cancel()
+        return json.loads(line) if line.endswith("\n") else None
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """The reply, or ``None`` when the worker was stopped or had died."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            return None
+        return self._line(request["seconds"] + 1.0)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                if stream:
+                    stream.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+
+
+class Workers:
+    """Up to ``size`` workers, started when first needed, replaced when they die.  Thread-safe."""
+
+    def __init__(self, size: int = WORKERS) -> None:
+        self._places = threading.BoundedSemaphore(size)
+        self._idle: list[_Worker] = []
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        self.killed = 0
+
+    def find(self, golds: Sequence[str], answer: str, seconds: float) -> int | None:
+        """The index of the first of ``golds`` equal to ``answer``; -1: none; ``None``: not in time."""
+        with self._places:
+            with self._lock:
+                if self._owner != os.getpid():  # after a fork the pipes are the parent's
+                    self._idle, self._owner = [], os.getpid()
+                worker = self._idle.pop() if self._idle else None
+            if worker is not None and worker.process.poll() is not None:
+                worker.close()
+                worker = None
+            worker = worker or _Worker()
+            try:
+                reply = worker.ask({"golds": list(golds), "answer": answer, "seconds": seconds})
+            except BaseException:
+                worker.close()
+                raise
+            if reply is None:
+                worker.close()
+                self.killed += 1
+                return None
+            with self._lock:
+                self._idle.append(worker)
+            found: int | None = reply["found"]
+            return found
+
+    def close(self) -> None:
+        """End all idle workers."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        if self._owner == os.getpid():
+            for worker in idle:
+                worker.close()
+
+
+_POOL = Workers()
+atexit.register(_POOL.close)
+_LIMITER: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("math_workers")
+
+
+async def _find(golds: Sequence[str], answer: str, seconds: float) -> int | None:
+    try:
+        limiter = _LIMITER.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(WORKERS)
+        _LIMITER.set(limiter)
+    return await anyio.to_thread.run_sync(
+        _POOL.find, golds, answer, seconds, limiter=limiter, abandon_on_cancel=True
+    )
+
+
+def _clean(answer: str) -> str:
+    return answer.strip().strip("$").strip()
+
+
+def _kind(form: str) -> str:
+    return "number" if _NUMBER.fullmatch(form) else "words" if _WORDS.fullmatch(form) else "other"
+
+
+async def equal(reference: str, answer: str, seconds: float = 3.0) -> bool | None:
+    """Are two expressions equal?  ``None`` when that could not be told within ``seconds``."""
+    one, two = canonical_answer(reference), canonical_answer(answer)
+    if one == two:
+        return True
+    if "words" in (_kind(one), _kind(two)):
+        return False
+    found = await _find([_clean(reference)], _clean(answer), seconds)
+    return None if found is None else found == 0
+
+
+def math_match(text: str, reference: str, seconds: float = 3.0) -> bool:
+    """Is the answer in ``text`` mathematically equal to ``reference``?  Not being told in time is no."""
+    answer = TextReader().extract(text)
+    if answer is None:
+        return False
+    one, two = canonical_answer(reference), canonical_answer(answer)
+    if one == two or "words" in (_kind(one), _kind(two)):
+        return one == two
+    return _POOL.find([_clean(reference)], _clean(answer), seconds) == 0
+
+
+async def merge(answers: Sequence[str], seconds: float = 2.0) -> list[int]:
+    """Class numbers of distinct answers, equal expressions sharing one, in order of appearance.
+
+    Plain numbers and words were compared by their normal forms before; only pairs with at least one
+    other expression are asked about.  A pair that cannot be decided in time stays apart.
+    """
+    classes: list[int] = []
+    heads: list[tuple[str, str]] = []
+    for answer in answers:
+        text, kind = _clean(answer), _kind(canonical_answer(answer))
+        rivals = [
+            i
+            for i, (_, other) in enumerate(heads)
+            if "words" not in (kind, other) and (kind, other) != ("number", "number")
+        ]
+        found = -1
+        if rivals:
+            reply = await _find([heads[i][0] for i in rivals], text, seconds)
+            if reply is None:  # one of them hangs: each on its own
+                for place, i in enumerate(rivals):
+                    if await _find([heads[i][0]], text, seconds / 2) == 0:
+                        reply = place
+                        break
+            found = rivals[reply] if reply is not None and reply >= 0 else -1
+        if found < 0:
+            found = len(heads)
+            heads.append((text, kind))
+        classes.append(found)
+    return classes
+
+
+@register("verifier", "math")
+@dataclass(frozen=True)
+class MathMatch:
+    """1 where the answer is mathematically equal to ``reference`` (math-verify), else 0."""
+
+    reference: str | int | float
+    seconds: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds <= 600:
+            raise BadInput(f"math: seconds={self.seconds} must be above 0 and at most 600")
+
+    async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
+        """Compare each answer; one that cannot be decided in time has no score."""
+        answers = [run.world.reader.extract(s.text) for s in samples]
+        verdicts: dict[str, bool | None] = {}
+
+        async def compare(answer: str) -> None:
+            verdicts[answer] = await equal(str(self.reference), answer, self.seconds)
+
+        async with anyio.create_task_group() as tasks:
+            for answer in dict.fromkeys(a for a in answers if a is not None):
+                tasks.start_soon(compare, answer)
+        undecided = sum(v is None for v in verdicts.values())
+        if undecided:
+            run.warn(f"math: {undecided} answers could not be compared in {self.seconds:g} s")
+        found = [False if a is None else verdicts[a] for a in answers]
+        return [Score(float("nan") if v is None else float(v)) for v in found]
