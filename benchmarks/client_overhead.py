@@ -118,7 +118,11 @@ def main() -> None:
         middle = statistics.median(values)
         print(f"{name:24s} {middle:7.0f} us CPU a call   {middle / base:5.2f} x bare httpx")
     ratio = statistics.median(times["outthink"]) / base
-    print(json.dumps({"calls": CALLS, "in_flight": WIDTH, "ratio_to_bare_httpx": ratio, "target": 2.0}))
+    print(
+        json.dumps(
+            {"calls": CALLS, "in_flight": WIDTH, "ratio_to_bare_httpx": ratio, "target": 2.0}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def folder_of_programs() -> Path | None:
 
 
 def install() -> None:
-    """Install Debian's package, without letting it start a server."""
+    """Install Debian's package."""
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         sys.exit("no PostgreSQL here: install it (Debian: apt-get install postgresql), or name a "
                  "server in OUTTHINK_TEST_POSTGRES")  # fmt: skip
