@@ -8,6 +8,7 @@ back.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import types
 import typing
@@ -39,6 +40,7 @@ class Entry:
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+_FALLBACKS: dict[str, Callable[[str], Any]] = {}
 _LOADERS: list[Callable[[], None]] = []
 _LOADED: list[Callable[[], None]] = []
 
@@ -66,6 +68,11 @@ def strategy(
 ) -> Callable[[T], T]:
     """Register a strategy; see ``CONTRIBUTING.md`` for a worked example."""
     return register("strategy", name, sources=sources, needs=needs)
+
+
+def fallback(kind: str, make: Callable[[str], Any]) -> None:
+    """Have a bare name that is not registered (nor near one that is) be made by ``make``."""
+    _FALLBACKS[kind] = make
 
 
 def on_first_use(loader: Callable[[], None]) -> None:
@@ -145,6 +152,10 @@ def _build(tree: Any, kind: str, source: str) -> Any:
     if not isinstance(tree, Call):
         raise SpecError(f"a {kind} is named, such as {next(iter(entries(kind)), 'name')}", source)
     known = entries(kind)
+    if tree.name not in known and kind in _FALLBACKS and tree.bare:
+        close = difflib.get_close_matches(tree.name, list(known), n=1, cutoff=0.6)
+        if not close:
+            return _FALLBACKS[kind](tree.name)
     if tree.name not in known:
         raise SpecError(
             f"unknown {kind} {tree.name[:60]!r}{nearest(tree.name, known)}", source, tree.at

@@ -38,7 +38,7 @@ from outthink.core.errors import (
 )
 from outthink.core.model import LOGPROBS, PREFIX, SEEDS, Generation, Reply, Request
 from outthink.core.nouns import Message
-from outthink.core.registry import register
+from outthink.core.registry import fallback, register
 from outthink.models.prices import price_of
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -106,6 +106,9 @@ class OpenAI:
 def from_name(name: str) -> OpenAI:
     """A bare unknown model name is a model of the default server."""
     return OpenAI(name)
+
+
+fallback("model", from_name)
 
 
 class OpenAIModel:
