@@ -28,8 +28,8 @@ CAPABILITIES = (PREFIX, LOGPROBS, SEEDS, REWARD, LOGITS, HIDDEN)
 class Request:
     """``n`` continuations of ``messages`` (and of ``prefix``, the beginning of the answer).
 
-    ``seeds`` holds one seed for each sample and ``nodes`` its place; ``stop`` strings end a sample and are not part of its
-    text.  ``extra`` goes to a server as it is.
+    ``seeds`` holds one seed for each sample and ``nodes`` its place; ``stop`` strings end a sample
+    and are not part of its text.  ``extra`` goes to a server as it is.
     """
 
     messages: tuple[Message, ...]

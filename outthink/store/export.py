@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import os
-import textwrap
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -277,7 +276,7 @@ def render(run: StoredRun, samples: Sequence[StoredSample], width: int = 100) ->
     shares = run.answer.get("distribution") or {}
     if len(shares) > 1:
         listed = "  ".join(f"{_line(str(a), 24)}: {w:.2f}" for a, w in list(shares.items())[:8])
-        print(textwrap.shorten(f"  {listed}", width, placeholder="…"), file=out)
+        print(_line(f"  {listed}", width), file=out)
     u = run.usage
     if u is not None:
         spent = f"{u.calls} calls, {u.prompt_tokens:,} prompt and {u.completion_tokens:,} tokens"

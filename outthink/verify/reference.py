@@ -55,7 +55,8 @@ def _near(answer: str, reference: str, tolerance: float, relative: bool) -> bool
     a, r = _value(answer), _value(reference)
     if a is None or r is None:
         return False
-    return abs(a - r) <= Fraction(tolerance) * (max(1, abs(r)) if relative else 1)
+    scale = max(Fraction(1), abs(r)) if relative else Fraction(1)
+    return abs(a - r) <= Fraction(tolerance) * scale
 
 
 def _scores(found: Sequence[bool]) -> list[Score]:
