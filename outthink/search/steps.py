@@ -8,12 +8,14 @@ nothing is copied, and a search over N nodes takes O(N) memory.  No model, no cl
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from outthink.core.nouns import Floats
 
 
-class Tree:
+class Tree(ABC):
     """Nodes in columns: ``parent``, ``value`` (the verifier's, in [0, 1]), ``done``; node 0 is the root."""
 
     def __init__(self) -> None:
@@ -45,13 +47,13 @@ class Tree:
         """The finished nodes, in order of birth."""
         return [i for i, done in enumerate(self.done) if done]
 
+    @abstractmethod
     def plan(self) -> list[int]:
         """What to extend, given the frontier."""
-        raise NotImplementedError  # pragma: no cover - every core has its own rule
 
+    @abstractmethod
     def turn(self, born: list[int]) -> None:
         """Make the next frontier from the children that were born."""
-        raise NotImplementedError  # pragma: no cover - every core has its own rule
 
 
 class Beam(Tree):

@@ -33,6 +33,10 @@ def values_for(hint):
         yield None
 
 
+#: what a required parameter takes when any text will not do
+VALID = {("numeric", "reference"): ("12", -0.5), ("choice", "reference"): ("B", "j")}
+
+
 def variants(cls):
     """Objects of a part, with each parameter varied over what it may be."""
     hints = typing.get_type_hints(cls)
@@ -42,7 +46,9 @@ def variants(cls):
         for f in fields
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
-    bases = itertools.product(*(list(values_for(hints[name]))[:2] for name in wanted))
+    part = cls.registered[1]
+    known = [VALID.get((part, name)) or list(values_for(hints[name]))[:2] for name in wanted]
+    bases = itertools.product(*known)
     for base in bases:
         fixed = dict(zip(wanted, base, strict=True))
         yield fixed
