@@ -149,9 +149,10 @@ class Session:
             raise BadInput(f"seed={seed!r}: a seed is a whole number")
         for spec in parts_of(built, "model"):
             self._opened[spec] = self._open(spec)
+        meter = Meter(limits)
         prepare = getattr(self.model, "prepare", None)
         if prepare is not None:
-            await prepare(needs_of(built))
+            await prepare(needs_of(built), meter)
         check_needs(built, self.model)
         reader = self._reader_given
         if reader is None or isinstance(reader, str):
@@ -164,7 +165,7 @@ class Session:
             observer=observer or self._observer,
             limiter=self._limiter,
         )
-        live = Run(given.public(), world, Meter(limits), seed)
+        live = Run(given.public(), world, meter, seed)
         if on_start:
             on_start(live)
         facts: dict[str, Any] = {
@@ -215,7 +216,7 @@ def facts_of(model: Any) -> dict[str, Any]:
         "price": dataclasses.asdict(model.price),
         "capabilities": sorted(getattr(model, "capabilities", ())),
     }
-    for name in ("native_n", "max_tokens", "step"):
+    for name in ("native_n", "max_tokens", "step", "per_call"):
         if hasattr(model, name):
             facts[name] = getattr(model, name)
     return facts

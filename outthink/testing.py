@@ -525,7 +525,8 @@ async def _check_reward(live: Any, messages: tuple[Any, ...]) -> None:
     for steps in together:
         law(len(steps) > 0, "reward", "a text has no score")
         law(all(0 <= s <= 1 for s in steps), "reward", f"{steps} are not in [0, 1]")
-    law(usage.calls == 1, "usage", f"one call counts as {usage.calls}")
+    calls = math.ceil(len(texts) / (getattr(live, "per_call", None) or len(texts)))
+    law(usage.calls == calls, "usage", f"{usage.calls} calls are counted where {calls} were made")
     worst = sum(live.count_tokens(messages, text) for text in texts)
     law(0 < usage.prompt_tokens <= worst, "usage", f"{usage.prompt_tokens} tokens of {worst}")
     for item, steps in zip(items, together, strict=True):

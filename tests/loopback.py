@@ -35,6 +35,7 @@ class Server:
     port: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     in_flight: int = 0
     peak: int = 0
     left_early: int = 0
@@ -53,6 +54,7 @@ class Server:
                 number = len(self.bodies)
                 self.bodies.append(body)
                 self.headers.append(fields)
+                self.paths.append(lines[0].split(" ")[1])
                 self.in_flight += 1
                 self.peak = max(self.peak, self.in_flight)
                 try:

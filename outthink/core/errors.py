@@ -53,12 +53,16 @@ class TimedOut(ModelError):
     """No answer in time."""
 
 
-class RateLimited(ModelError):
-    """The server asks for fewer requests; ``retry_after`` in seconds when it says."""
+class Busy(ModelError):
+    """The server cannot answer now; ``retry_after`` in seconds when it says."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RateLimited(Busy):
+    """The server asks for fewer requests (HTTP 429)."""
 
 
 class Refused(ModelError):
@@ -73,7 +77,7 @@ class NoSuchModel(ModelError):
     """The server does not know the model or the address (HTTP 404)."""
 
 
-class ServerFailed(ModelError):
+class ServerFailed(Busy):
     """The server broke (HTTP 5xx)."""
 
 

@@ -127,7 +127,10 @@ class Model(Protocol):
 
 @runtime_checkable
 class RewardModel(Protocol):
-    """A model with REWARD: gives each text its step scores in [0, 1], one a line or step."""
+    """A model with REWARD: gives each text its step scores in [0, 1], one a line or step.
+
+    ``per_call``: how many texts one call judges; ``None`` or missing: as many as there are.
+    """
 
     name: str
     price: Price

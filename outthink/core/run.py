@@ -323,11 +323,46 @@ class Run:
         keys = [canonical({"reward": [dict(m) for m in j.messages], "text": j.text}) for j in items]
         # equal texts are scored, paid for and stored once
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        chosen = sorted(first.values())
+        width = getattr(live, "per_call", None) or max(len(chosen), 1)
+        calls = -(-len(chosen) // width)
+        prompts = {i: live.count_tokens(items[i].messages, items[i].text) for i in chosen}
         out: dict[int, tuple[float, ...]] = {}
-        used = Usage()
-        prompts = [live.count_tokens(items[i].messages, items[i].text) for i in first.values()]
-        worst = live.price.usage(sum(prompts), 0, calls=1)
-        ticket = self._reserve(worst)
+        used, flying, refused = Usage(), dict[int, Usage](), list[Refused]()
+        ticket = self._reserve(live.price.usage(sum(prompts.values()), 0, calls=calls))
+
+        def cost() -> Usage:
+            """What came back, and the worst that the calls still out may cost."""
+            return sum(flying.values(), used)
+
+        async def ask(group: list[int]) -> None:
+            nonlocal used
+            mark = group[0]
+            async with self._slot():
+                worst = live.price.usage(sum(prompts[i] for i in group), 0, calls=1)
+                flying[mark] = replace(worst, estimated=True)
+                ticket.partial = cost()
+                try:
+                    scores, usage = await live.reward([items[i] for i in group], ticket)
+                except (ModelError, BudgetExhausted) as error:
+                    if not isinstance(error, TimedOut):
+                        flying[mark] = Usage(calls=1)
+                    ticket.partial = cost()
+                    if not isinstance(error, Refused):
+                        raise
+                    refused.append(error)
+                    return
+                del flying[mark]
+                used = used + usage
+                ticket.partial = cost()
+                out.update(zip(group, scores, strict=True))
+                if self.world.store:
+                    batch: dict[str, dict[str, Record]] = {}
+                    for j, i in enumerate(group):
+                        share = usage if j == 0 else Usage(estimated=usage.estimated)
+                        batch[keys[i]] = {"0": Record({"steps": list(out[i])}, _plain(share))}
+                    await self.world.store.put_all(live.name, batch)
+
         try:
             if self.world.store:
                 for key, i in first.items():
@@ -335,24 +370,25 @@ class Run:
                     if record:
                         out[i] = tuple(record.generation["steps"])
                         used = used + Usage(**record.usage)
-            missing = [i for i in sorted(first.values()) if i not in out]
-            if missing:
-                async with self._slot():
-                    scores, usage = await live.reward([items[i] for i in missing], ticket)
-                    ticket.partial = used + usage
-                    out.update(zip(missing, scores, strict=True))
-                    if self.world.store:
-                        batch: dict[str, dict[str, Record]] = {}
-                        for j, i in enumerate(missing):
-                            share = usage if j == 0 else Usage(estimated=usage.estimated)
-                            batch[keys[i]] = {"0": Record({"steps": list(out[i])}, _plain(share))}
-                        await self.world.store.put_all(live.name, batch)
-                used = used + usage
-            used = replace(used, calls=min(used.calls, 1), stored_calls=0 if missing else 1)
+            stored = used.calls
+            missing = [i for i in chosen if i not in out]
+            if missing and width > 1:  # one call for all, of which a part was paid before
+                stored = 0
+            with _unwrapped():
+                async with anyio.create_task_group() as tasks:
+                    for at in range(0, len(missing), width):
+                        tasks.start_soon(ask, missing[at : at + width])
+            if refused and not out:
+                raise refused[0]
+            total = replace(cost(), calls=min(cost().calls, calls))
+            total = replace(total, stored_calls=min(stored, total.calls))
         except BaseException as error:
             self._abandon(ticket, error)
             raise
-        self._settle(ticket, used)
+        self._settle(ticket, total)
+        if refused:
+            self.warn(f"{len(refused)} texts got no score: {refused[0]}")
+            out.update({i: () for i in chosen if i not in out})
         steps = [out[first[key]] for key in keys]
         book = self.world.scores.setdefault("reward/" + live.name, {})
         for s, found in zip(samples, steps, strict=True):

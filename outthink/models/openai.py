@@ -1,37 +1,29 @@
 """Any OpenAI-compatible server as a model: vLLM, SGLang, llama.cpp, Ollama, hosted APIs.
 
-One pooled httpx client for each opened model, without a hidden cap on the calls in flight; time limits
-are on; a cancelled call closes its connection.  What a server can do is learned once: whether it
-honours ``n``, which name it gives ``max_tokens``, whether it continues a prefix.  Retries are counted
-by the meter.  The key is read from the environment and never leaves the ``Authorization`` header.
+No hidden cap on the calls in flight; time limits are on; a cancelled call closes its connection.  What
+a server can do is learned once: whether it honours ``n``, which name it gives ``max_tokens``, whether
+it continues a prefix.
 """
 
 from __future__ import annotations
 
-import email.utils
 import json
 import os
-import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import anyio
 import httpx
 import numpy as np
 
-from outthink.core.budget import Price, Reservation, Usage
+from outthink.core.budget import Meter, Price, Reservation, Usage
 from outthink.core.errors import (
     BadInput,
+    BudgetExhausted,
     Malformed,
-    MissingNeed,
     ModelError,
-    NoSuchModel,
     NotAuthorised,
-    RateLimited,
-    Refused,
     ServerFailed,
     TimedOut,
     Unreachable,
@@ -39,19 +31,14 @@ from outthink.core.errors import (
 from outthink.core.model import LOGPROBS, PREFIX, SEEDS, Generation, Reply, Request
 from outthink.core.nouns import Message
 from outthink.core.registry import fallback, register
+from outthink.models._server import Address, Server, count, estimate_tokens
 from outthink.models.prices import price_of
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+#: the probe of prefix continuation: a chat, the beginning of its answer, and how much may follow
+COUNT: Message = {"role": "user", "content": "Count from 1 to 20, separated by commas."}
 PROBE = "1, 2, 3, 4, 5, 6, 7,"
+PROBE_TOKENS = 8
 PrefixMode = Literal["auto", "continue", "prefix", "completions", "none"]
-
-
-def estimate_tokens(text: str) -> int:
-    """An upper estimate of the tokens in a text: half its UTF-8 bytes, and at least its words.
-
-    Common tokenizers use 3 to 5 bytes a token for English and 1.5 to 3 for Chinese.
-    """
-    return max((len(text.encode("utf-8", errors="replace")) + 1) // 2, len(text.split()))
 
 
 @register("model", "openai")
@@ -84,12 +71,16 @@ class OpenAI:
     def __post_init__(self) -> None:
         if not self.name:
             raise BadInput("openai: the model's name is empty")
-        if self.max_tokens < 1 or self.retries < 0:
-            raise BadInput("openai: max_tokens must be at least 1 and retries at least 0")
-        if self.base_url is not None and urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise BadInput(
-                f"openai: base_url={self.base_url!r} must begin with http:// or https://"
-            )
+        if self.max_tokens < 1:
+            raise BadInput(f"openai: max_tokens={self.max_tokens} must be at least 1")
+        self.address.check("openai")
+
+    @property
+    def address(self) -> Address:
+        """Where the server is and how it is asked."""
+        return Address(
+            self.base_url, self.api_key_env, self.retries, self.connect_seconds, self.read_seconds
+        )
 
     def open(self, transport: httpx.AsyncBaseTransport | None = None) -> OpenAIModel:
         """The running model; ``transport`` is a seam for tests."""
@@ -116,14 +107,8 @@ class OpenAIModel:
 
     def __init__(self, spec: OpenAI, transport: httpx.AsyncBaseTransport | None) -> None:
         self.spec = spec
-        base = spec.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-        self.base = base.rstrip("/")
-        self.host = urlsplit(self.base).netloc.rpartition("@")[2]
-        key = os.environ.get(spec.api_key_env, "")
-        local = (urlsplit(self.base).hostname or "") in LOCAL
-        if not key and not local and transport is None:
-            raise MissingNeed(f"{spec.name}: no key for {self.host}: set {spec.api_key_env}")
-        self._key = key
+        self.server = Server(spec.address, spec.name, transport)
+        self.host = self.server.host
         self.name = spec.name if spec.base_url is None else f"{spec.name}@{self.host}"
         self.max_tokens = spec.max_tokens
         self.native_n = not spec.seeds
@@ -132,21 +117,13 @@ class OpenAIModel:
             self.capabilities |= {PREFIX}
         self._mode: str = spec.prefix if spec.prefix != "auto" else "none"
         self._limit_name, self._hot, self._stream_usage = "max_tokens", True, True
-        self._probe_usage = Usage()
+        self._probed = False
         known = price_of(spec.name) or Price()
         self.price = Price(
             known.prompt if spec.usd_prompt is None else spec.usd_prompt,
             known.completion if spec.usd_completion is None else spec.usd_completion,
             known.cached if spec.usd_prompt is None else None,
             2.0 * spec.parameters,
-        )
-        self._client = httpx.AsyncClient(
-            base_url=self.base,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(spec.read_seconds, connect=spec.connect_seconds, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=1024),
-            transport=transport,
-            trust_env=not local,
         )
 
     def __repr__(self) -> str:
@@ -168,52 +145,65 @@ class OpenAIModel:
                 total += estimate_tokens(json.dumps(message["tool_calls"], default=str))
         return total
 
-    async def prepare(self, needs: frozenset[str]) -> None:
+    async def prepare(self, needs: frozenset[str], meter: Meter) -> None:
         """Find out, once, whether the server continues a prefix, when a strategy needs it.
 
-        It must go on counting where the probe stops: a server that ignores the wish starts anew.
+        It must go on counting where the probe stops: a server that ignores the wish starts anew.  The
+        probe (at most three calls of ``PROBE_TOKENS``) is charged to ``meter``.
+
+        Raises ``BadInput`` when the budget leaves no room for it, ``ModelError`` when the server
+        cannot be reached at all.
         """
-        if PREFIX not in needs or PREFIX in self.capabilities or self.spec.prefix != "auto":
+        if PREFIX not in needs or self._probed or self.spec.prefix != "auto":
             return
-        ask: Message = {"role": "user", "content": "Count from 1 to 20, separated by commas."}
+        request = Request((COUNT,), prefix=PROBE, max_tokens=PROBE_TOKENS, temperature=0.0)
+        prompt = self.count_tokens(request.messages, request.prefix)
         for mode in ("continue", "prefix", "completions"):
-            body = self._body(Request((ask,), prefix=PROBE, max_tokens=8, temperature=0.0), mode)
             try:
-                path = "/completions" if mode == "completions" else "/chat/completions"
-                response = await self._client.post(self.base + path, json=body)
-                reply = self._reply(response.json(), Request((ask,), prefix=PROBE, max_tokens=8))
-            except (httpx.HTTPError, ValueError, ModelError):
+                ticket = meter.reserve(self.price.usage(prompt, PROBE_TOKENS))
+            except BudgetExhausted as error:
+                raise BadInput(
+                    f"the budget of {error.limit} leaves no room to find out whether {self.name} "
+                    f'continues a prefix: say so with openai({self.spec.name!r}, prefix="continue") '
+                    "('prefix' or 'completions', as the server has it), or raise the budget"
+                ) from None
+            used = ticket.cost
+            try:
+                with anyio.fail_after(min(meter.deadline(), self.spec.read_seconds)):
+                    data = await self.server.post(
+                        self._path(request, mode), self._body(request, mode)
+                    )
+                reply = self._reply(data, request)
+                used = reply.usage
+            except TimeoutError:
+                raise TimedOut(f"{self.host}: no answer to a probe in time") from None
+            except (NotAuthorised, Unreachable, TimedOut):
+                raise
+            except ModelError:
+                used = Usage(calls=1)
                 continue
-            self._probe_usage = self._probe_usage + replace(reply.usage, calls=1)
-            if response.status_code == 200 and reply.generations[0].text.lstrip(" ,").startswith(
-                "8"
-            ):
+            finally:
+                ticket.settle(used)
+            if reply.generations[0].text.lstrip(" ,").startswith("8"):
                 self._mode = mode
                 self.capabilities |= {PREFIX}
-                return
+                break
+        self._probed = True
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """Answer a request, with retries; raises the ``ModelError`` of its cause."""
-        attempt, started = 0, False
-        while True:
-            try:
-                if attempt and started:
-                    ticket.another_attempt()
-                started = True
-                reply = await self._once(request, ticket)
-            except (RateLimited, ServerFailed, Unreachable, TimedOut, Malformed) as error:
-                attempt += 1
-                if attempt > self.spec.retries:
-                    raise
-                await anyio.sleep(_pause(attempt, getattr(error, "retry_after", None)))
-            except Refused as error:
-                changed = self._adapt(str(error), request)
-                if changed is None:
-                    raise
-                request, attempt = changed, attempt + 1
-            else:
-                extra, self._probe_usage = self._probe_usage, Usage()
-                return replace(reply, usage=reply.usage + extra) if extra.calls else reply
+        asked = request
+
+        async def attempt() -> Reply:
+            return await self._once(asked, ticket)
+
+        def adapt(said: str) -> bool:
+            nonlocal asked
+            changed = self._adapt(said, asked)
+            asked = changed or asked
+            return changed is not None
+
+        return await self.server.insist(ticket, attempt, adapt)
 
     def _adapt(self, message: str, request: Request) -> Request | None:
         """Learn from a refusal; the request to send instead, or ``None``."""
@@ -268,30 +258,20 @@ class OpenAIModel:
         body["messages"] = [*messages, begun]
         return body
 
+    def _path(self, request: Request, mode: str) -> str:
+        plain = bool(request.prefix) and mode == "completions"
+        return "/completions" if plain else "/chat/completions"
+
     async def _once(self, request: Request, ticket: Reservation) -> Reply:
         body = self._body(request, self._mode)
-        path = (
-            "/completions"
-            if request.prefix and self._mode == "completions"
-            else "/chat/completions"
-        )
-        try:
-            if self.spec.stream and request.n == 1:
+        path = self._path(request, self._mode)
+        # what a stream does not carry in pieces that are read here is asked for whole
+        if self.spec.stream and request.n == 1 and not (request.tools or request.logprobs):
+            try:
                 return await self._streamed(path, body, request, ticket)
-            response = await self._client.post(self.base + path, json=body)
-        except httpx.TimeoutException as error:
-            raise TimedOut(f"{self.host}: no answer in time ({type(error).__name__})") from None
-        except httpx.HTTPError as error:
-            text = self._clean(str(error) or type(error).__name__)
-            raise Unreachable(f"{self.host}: {text}; is the server up?") from None
-        self._raise_for(response.status_code, response.headers, response.text)
-        try:
-            data = json.loads(response.content)
-        except ValueError:
-            raise Malformed(
-                f"{self.host}: the answer is not JSON: {self._clean(response.text)}"
-            ) from None
-        return self._reply(data, request)
+            except httpx.HTTPError as error:
+                raise self.server.failure(error) from None
+        return self._reply(await self.server.post(path, body), request)
 
     async def _streamed(
         self, path: str, body: dict[str, Any], request: Request, ticket: Reservation
@@ -304,10 +284,12 @@ class OpenAIModel:
         prompt = self.count_tokens(request.messages, request.prefix)
         ticket.partial = replace(self.price.usage(prompt, 0), estimated=True)
         seen, done = 0, False
-        async with self._client.stream("POST", self.base + path, json=body) as response:
+        async with self.server.client.stream(
+            "POST", self.server.base + path, json=body
+        ) as response:
             if response.status_code != 200:
                 raw = (await response.aread()).decode("utf-8", errors="replace")
-                self._raise_for(response.status_code, response.headers, raw)
+                self.server.refuse(response.status_code, response.headers, raw)
             async for line in response.aiter_lines():
                 if not line.startswith("data:"):
                     continue
@@ -319,7 +301,7 @@ class OpenAIModel:
                 except ValueError:
                     raise Malformed(f"{self.host}: a broken event in the stream") from None
                 if event.get("error"):
-                    raise ServerFailed(f"{self.host}: {self._clean(str(event['error']))}")
+                    raise ServerFailed(f"{self.host}: {self.server.clean(str(event['error']))}")
                 usage = event.get("usage") or usage
                 for choice in event.get("choices") or ():
                     piece = (choice.get("delta") or {}).get("content") or choice.get("text") or ""
@@ -355,7 +337,7 @@ class OpenAIModel:
                 generations = generations[:1]
         own = sum(estimate_tokens(g.text) for g in generations)
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else None
-        prompt, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+        prompt, written = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
         wrong = prompt is None or written is None
         if written is not None and any(g.text for g in generations) and written < max(1, own // 16):
             wrong = True
@@ -367,8 +349,8 @@ class OpenAIModel:
         total = self.price.usage(
             prompt,
             written,
-            cached=_count(details, "cached_tokens") or 0,
-            reasoning=_count(thought, "reasoning_tokens") or 0,
+            cached=count(details, "cached_tokens") or 0,
+            reasoning=count(thought, "reasoning_tokens") or 0,
             estimated=wrong,
         )
         if len(generations) == 1:
@@ -426,61 +408,6 @@ class OpenAIModel:
             extra,
         )
 
-    def _clean(self, text: str) -> str:
-        """A short piece of a server's text, without the key."""
-        if self._key:
-            text = text.replace(self._key, "[key]")
-        return " ".join(text.split())[:300]
-
-    def _raise_for(self, status: int, headers: Mapping[str, str], text: str) -> None:
-        if status < 400:
-            return
-        try:
-            body = json.loads(text)
-            error = body.get("error", body) if isinstance(body, dict) else body
-            told = error.get("message", str(error)) if isinstance(error, dict) else str(error)
-        except ValueError:
-            told = text
-        what = f"{self.host} says {status}: {self._clean(told)}"
-        if status in (401, 403):
-            raise NotAuthorised(f"{what}; check the key in {self.spec.api_key_env}")
-        if status == 404:
-            raise NoSuchModel(f"{what}; check the model's name and base_url")
-        if status == 429:
-            raise RateLimited(what, _retry_after(headers.get("retry-after")))
-        if status in (408, 504):
-            raise TimedOut(what)
-        if status >= 500 or status == 409:
-            raise ServerFailed(what)
-        raise Refused(what)
-
     async def aclose(self) -> None:
         """Close the pooled connections."""
-        await self._client.aclose()
-
-
-def _count(values: Any, name: str) -> int | None:
-    found = values.get(name) if isinstance(values, dict) else None
-    whole = isinstance(found, (int, float)) and not isinstance(found, bool) and found >= 0
-    return int(found) if whole and found is not None else None
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header (a number or a date), at most 60."""
-    if not value:
-        return None
-    try:
-        return min(max(float(value), 0.0), 60.0)
-    except ValueError:
-        try:
-            when = email.utils.parsedate_to_datetime(value).timestamp()
-        except (TypeError, ValueError):
-            return None
-        return min(max(when - time.time(), 0.0), 60.0)
-
-
-def _pause(attempt: int, asked: float | None) -> float:
-    """Seconds before a retry: what the server asks for, else exponential with full jitter."""
-    if asked is not None:
-        return asked
-    return random.uniform(0.0, min(0.25 * 2**attempt, 8.0))
+        await self.server.aclose()

@@ -55,6 +55,7 @@ class StoreOnly:
         self.price = Price(**facts.get("price", {}))
         self.native_n = bool(facts.get("native_n", False))
         self.max_tokens = int(facts.get("max_tokens", 1024))
+        self.per_call: int | None = facts.get("per_call")
         if "step" in facts:
             self.step = str(facts["step"])
         #: how a call that is not stored ends: it fails as one may have in the recorded run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from outthink.core.errors import BadInput
 from outthink.core.nouns import Answer, Pool, Sample
 from outthink.core.run import Run
 from outthink.search.steps import Tree
+from outthink.select import best as best_rules
+from outthink.select import vote as vote_rules
 from outthink.select.best import best
 from outthink.select.vote import weighted
 
@@ -31,16 +33,25 @@ def step_of(run: Run, step: str | None) -> str:
     return step if step is not None else str(getattr(run.model(), "step", "\n\n"))
 
 
-def decide(run: Run, pool: Pool, scores: Sequence[float] | None, vote: bool) -> Answer:
+def decide(
+    run: Run, pool: Pool, scores: Sequence[float] | None, vote: bool, ties: str | None = None
+) -> Answer:
     """The answer of a pool: by (weighted) vote over answer classes, or its best-scored sample.
 
-    The text shown is the best-scored one of the winning class.
+    The text shown is the best-scored one of the winning class.  ``ties`` is a rule of
+    ``select.vote`` or ``select.best``; a random one draws from the run's seed.
     """
+    rng = run.rng("ties") if ties == "random" else None
     if scores is None:
-        return run.answer(pool, weighted(pool.classes, np.ones(len(pool))))
+        rule = cast(vote_rules.Ties, ties or "count")
+        return run.answer(pool, weighted(pool.classes, np.ones(len(pool)), rule, rng))
     pool = pool.with_scores("verifier", scores)
     w = pool.scores["verifier"]
-    chosen = weighted(pool.classes, w) if vote else best(w, pool.classes)
+    if vote:
+        chosen = weighted(pool.classes, w, cast(vote_rules.Ties, ties or "count"), rng)
+    else:
+        rule_of_best = cast(best_rules.Ties, ties or "first")
+        chosen = best(w, pool.classes, rule_of_best, pool.tokens, rng)
     return run.answer(pool, chosen, np.where(np.isfinite(w), w, 0.0))
 
 

@@ -4,7 +4,8 @@
 
 With ``vote`` the scores are summed over samples of the same answer instead, and the heaviest answer
 wins (best-of-n weighted, S050, arXiv 2408.03314).  The verifier decides what a score is: the last,
-least or mean step of a process reward model, an outcome score, a judge's rating.
+least or mean step of a process reward model, an outcome score, a judge's rating.  Judges and tests
+give equal scores often; ``ties`` says who wins then: the first, the shortest, or a random one.
 
 Cost: n samples and n scores.  Needs a verifier.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from outthink.core.errors import BadInput
 from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
@@ -28,11 +30,14 @@ class BestOfN:
     n: int = 16
     verifier: Any = part("verifier", None)
     vote: Literal["best", "weighted"] = "best"
+    ties: Literal["first", "shortest", "random"] = "first"
     temperature: float = 1.0
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         check(self, n=(1, 100_000), temperature=(0.0, 5.0), max_tokens=(1, None))
+        if self.vote == "weighted" and self.ties == "shortest":
+            raise BadInput("best_of_n: ties=shortest is for single samples, not for vote=weighted")
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Sample, score, choose."""
@@ -40,7 +45,8 @@ class BestOfN:
         async def choose(samples: list[Sample]) -> Answer:
             scores = await run.score(samples, self.verifier)
             values = [s.value for s in scores]
-            return decide(run, await run.pool(samples), values, self.vote == "weighted")
+            pool = await run.pool(samples)
+            return decide(run, pool, values, self.vote == "weighted", self.ties)
 
         async def unscored(samples: list[Sample]) -> Answer:
             return decide(run, await run.pool(samples), None, True)

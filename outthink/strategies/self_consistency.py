@@ -4,7 +4,9 @@
 
 with w_i = 1 (Wang et al., arXiv 2203.11171), or the score of a verifier (weighted vote).  Answers are
 grouped by equivalence, not as strings; a text without an answer is a class of its own that cannot win
-while another exists.
+while another exists.  ``ties`` says which of equally heavy answers wins: the one with more samples
+(``count``; then the first), the ``first`` to appear, the one with the best single ``score``, or a
+``random`` one.
 
 Cost: n samples (and n scores with ``weights``).
 """
@@ -12,7 +14,7 @@ Cost: n samples (and n scores with ``weights``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
@@ -27,6 +29,7 @@ class SelfConsistency:
 
     n: int = 16
     weights: Any = part("verifier", None)
+    ties: Literal["count", "first", "score", "random"] = "count"
     temperature: float = 1.0
     max_tokens: int | None = None
 
@@ -37,7 +40,7 @@ class SelfConsistency:
         """Sample, group, vote."""
 
         async def plain(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
+            return decide(run, await run.pool(samples), None, True, self.ties)
 
         samples = await run.gather(
             self.n, propose=plain, temperature=self.temperature, max_tokens=self.max_tokens
@@ -45,4 +48,5 @@ class SelfConsistency:
         if self.weights is None:
             return await plain(samples)
         scores = await run.score(samples, self.weights)
-        return decide(run, await run.pool(samples), [s.value for s in scores], True)
+        values = [s.value for s in scores]
+        return decide(run, await run.pool(samples), values, True, self.ties)

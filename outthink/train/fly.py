@@ -1,7 +1,7 @@
 """Train ``fly`` and its process reward model from nothing (extra ``[train]``).
 
 The language model is a small Llama, trained on the reference solutions of ``outthink.tasks`` with
-the loss on the solution only.  The process reward model starts from its weights and learns, at the
+the loss on the solution only.  The process reward model starts from its weights and learns, at
 every token of a solution (its own samples, and spoiled references), whether the line is right so
 far: the label is exact, since the family knows every true step.
 
@@ -309,18 +309,18 @@ class PrmRecipe:
     """
 
     seed: int = 0
-    tokens: int = 8_000_000
+    tokens: int = 20_000_000
     extra_layers: int = 2
-    problems: int = 7_000
+    problems: int = 12_000
     samples: int = 4
     temperature: float = 1.0
-    sample_digits: tuple[int, ...] = (1, 5, 4, 0)
-    spoil_digits: tuple[int, ...] = (2, 7, 1, 0)
+    sample_digits: tuple[int, ...] = (1, 6, 2, 0)
+    spoil_digits: tuple[int, ...] = (1, 7, 2, 0)
     own_share: float = 0.5
-    spoil: float = 0.3
+    spoil: float = 0.12
     batch_tokens: int = 6144
     learning_rate: float = 1.5e-3
-    trunk_rate: float = 0.2
+    trunk_rate: float = 0.5
     weight_decay: float = 0.05
     warmup: int = 60
     line_weight: float = 4.0

@@ -17,7 +17,8 @@ from outthink.core.errors import (
     Unreachable,
 )
 from outthink.core.model import Request
-from outthink.models.openai import OpenAI, estimate_tokens
+from outthink.models._server import estimate_tokens
+from outthink.models.openai import OpenAI
 from tests.loopback import completion, serving
 
 ASK = ({"role": "user", "content": "What is 3 + 4?"},)
@@ -172,7 +173,7 @@ def test_retries_stop_at_the_budget():
 
 
 def test_a_server_that_stays_broken_is_said(monkeypatch):
-    monkeypatch.setattr("outthink.models.openai._pause", lambda attempt, asked: 0.0)
+    monkeypatch.setattr("outthink.models._server._pause", lambda attempt, asked: 0.0)
     with pytest.raises(ServerFailed, match="500"):
         call(lambda b, i: (500, {}, {"error": "boom"}), retries=2)
     with pytest.raises(Malformed, match="not JSON"):
@@ -319,25 +320,102 @@ def test_a_stream_is_read_and_a_stop_string_ends_it():
     assert reply.usage.estimated
 
 
+def able(body, number):
+    """A server that continues a prefix where vLLM's words ask for it."""
+    if body.get("continue_final_message"):
+        return completion([" 8, 9, 10"], tokens=8)
+    return completion(["The answer is 1."])
+
+
+def probed(handler, budget="", **options):
+    """What a probe makes of a server: its capabilities, the meter and the bodies sent."""
+    with serving(handler) as server:
+        meter = Meter(Budget.parse(budget))
+
+        async def main():
+            live = OpenAI("m", base_url=server.url, **options).open()
+            try:
+                for _ in range(2):  # the second time nothing is asked
+                    await live.prepare(frozenset({"PREFIX"}), meter)
+            finally:
+                await live.aclose()
+            return live.capabilities
+
+        return anyio.run(main), meter, server.bodies
+
+
 def test_prefix_continuation_is_found_by_a_probe_that_a_restart_fails():
-    def able(body, number):
-        if body.get("continue_final_message"):
-            return completion([" 8, 9, 10"])
-        return completion(["The answer is 1."])
+    can, meter, bodies = probed(able)
+    assert "PREFIX" in can
+    assert len(bodies) == 1
+    assert (meter.spent.calls, meter.spent.completion_tokens) == (1, 8)
+    can, meter, bodies = probed(lambda body, number: completion(["1, 2, 3, 4"]))
+    assert "PREFIX" not in can
+    assert meter.spent.calls == len(bodies) == 3
+    assert not meter.busy()
+
+
+def test_a_probe_goes_on_where_a_wish_is_refused_and_ends_where_no_one_answers():
+    def picky(body, number):
+        if "prompt" in body:
+            return {"choices": [{"text": " 8, 9", "finish_reason": "length"}], "usage": {}}
+        return 400, {}, {"error": {"message": "unknown field"}}
+
+    can, meter, _ = probed(picky)
+    assert "PREFIX" in can
+    assert meter.spent.calls == 3
+    with pytest.raises(NotAuthorised):
+        probed(lambda body, number: (401, {}, {"error": {"message": "no"}}))
+    with pytest.raises(Unreachable):
+        outthink.solve(
+            "q", model='openai("m", base_url="http://127.0.0.1:9/v1")',
+            strategy="beam_search(n=2, branch=2, prm=prm)",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("budget", ["calls=2", "tokens=7"])
+def test_a_probe_that_does_not_fit_is_not_made(budget):
+    asked = []
 
     def unable(body, number):
-        return completion(["1, 2, 3, 4"])
+        asked.append(body)
+        return completion(["1, 2, 3"])
 
-    for handler, wanted in ((able, True), (unable, False)):
-        with serving(handler) as server:
+    with pytest.raises(BadInput, match='prefix="continue"'):
+        probed(unable, budget)
+    assert len(asked) == (2 if budget.startswith("calls") else 0)
 
-            async def main(url):
-                live = OpenAI("m", base_url=url).open()
-                await live.prepare(frozenset({"PREFIX"}))
-                await live.aclose()
-                return "PREFIX" in live.capabilities
 
-            assert anyio.run(main, server.url) is wanted
+def test_a_run_is_charged_for_its_probe():
+    with serving(able) as server:
+        answer = outthink.solve(
+            "3+4?",
+            model=OpenAI("m", base_url=server.url),
+            strategy="beam_search(n=1, branch=1, prm=prm(model=simulated_prm), max_steps=1)",
+            budget="calls=3",
+        )
+    assert answer.usage.calls == 1 + 2  # the probe, one step, one score
+    assert len(server.bodies) == 2
+
+
+def test_a_stream_is_left_where_it_would_lose_something():
+    body = completion(["7"])
+    body["choices"][0]["logprobs"] = {"content": [{"token": "7", "logprob": -0.5}]}
+    reply, sent, *_ = call(lambda b, i: body, Request(ASK, logprobs=True), stream=True)
+    assert "stream" not in sent[0]
+    assert reply.generations[0].logprob == -0.5
+
+
+def test_a_busy_server_says_when_to_come_back():
+    def handler(body, number):
+        if number == 0:
+            return 503, {"retry-after": "0"}, {"error": {"message": "loading"}}
+        return completion(["7"])
+
+    reply, sent, _, meter = call(handler)
+    assert len(sent) == 2
+    assert reply.generations[0].text == "7"
+    assert meter.spent.calls == 1  # the further attempt; the first is settled by the run
 
 
 def test_the_estimate_is_from_above():

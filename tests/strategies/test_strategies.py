@@ -6,7 +6,9 @@ import pytest
 
 import outthink
 from outthink.api import Session
+from outthink.core.budget import Price
 from outthink.core.errors import BadInput, MissingNeed
+from outthink.core.model import Generation, Reply
 from outthink.tasks import chain
 from outthink.train.evaluate import Contender, coverage, measure, paired, wilson
 
@@ -128,3 +130,55 @@ def test_measuring_is_paired_and_resumes_from_its_store(tmp_path):
     curve = coverage(first[0], problems)
     assert list(curve) == [1, 2, 4]
     assert curve[1] <= curve[2] <= curve[4]
+
+
+class Scripted:
+    """Gives these texts, whatever is asked; for rules about ties."""
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    def solve(self, strategy, seed=0):
+        texts = self.texts
+
+        class Live:
+            name, price, native_n, max_tokens = "scripted", Price(), True, 99
+            capabilities = frozenset()
+
+            def count_tokens(self, messages, prefix=""):
+                return 1
+
+            async def generate(self, request, ticket):
+                rows = [texts[node[-1]] for node in request.nodes]
+                rows = [Generation(t, len(t.split())) for t in rows]
+                return Reply(tuple(rows), self.price.usage(1, sum(g.tokens for g in rows)))
+
+            async def aclose(self):
+                pass
+
+        return outthink.solve("q?", model=Live(), strategy=strategy, seed=seed)
+
+
+def test_ties_of_best_of_n_go_by_rule():
+    told = Scripted(["long and winding\nanswer: 1", "answer: 2", "some way\nanswer: 3"])
+    spec = 'best_of_n(n=3, verifier=regex("answer"), ties={})'
+    assert told.solve(spec.format("first")).answer == "1"
+    assert told.solve(spec.format("shortest")).answer == "2"
+    drawn = {told.solve(spec.format("random"), seed).answer for seed in range(30)}
+    assert drawn == {"1", "2", "3"}
+    assert (
+        told.solve(spec.format("random"), 4).answer == told.solve(spec.format("random"), 4).answer
+    )
+
+
+def test_ties_of_a_vote_go_by_rule():
+    told = Scripted(["answer: 1", "answer: 2", "answer: 2", "answer: 1"])
+    spec = "self_consistency(n=4, ties={})"
+    assert told.solve(spec.format("count")).answer == told.solve(spec.format("first")).answer == "1"
+    drawn = {told.solve(spec.format("random"), seed).answer for seed in range(30)}
+    assert drawn == {"1", "2"}
+    # one sample of weight 1 against none: the answers of weight 0 share the last place
+    weighted = 'self_consistency(n=4, weights=exact("2"), ties=score)'
+    assert told.solve(weighted).answer == "2"
+    with pytest.raises(BadInput, match="shortest"):
+        told.solve("best_of_n(n=2, verifier=regex(x), vote=weighted, ties=shortest)")
