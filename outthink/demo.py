@@ -19,11 +19,13 @@ from outthink.tasks import chain
 from outthink.train.evaluate import Contender, Result, coverage, measure, paired
 
 LEVEL = "medium"
+#: how many problems a run takes unless told: about a minute and a half on two cores
+PROBLEMS = 32
 #: completion tokens a problem may cost, and the number of samples or beams tried within them
 BUDGETS = ((260, 1), (1100, 4), (2100, 8))
 FAMILIES = (
     ("vote", "self_consistency(n={n})"),
-    ("best of n, by reward model", "best_of_n(n={n}, verifier=prm, vote=weighted)"),
+    ("best of n, weighted", "best_of_n(n={n}, verifier=prm, vote=weighted)"),
     ("beam search", "beam_search(n={n}, prm=prm)"),
     ("particle filter", "particle_filter(n={n}, prm=prm, vote=weighted)"),
 )
@@ -42,15 +44,13 @@ def contenders() -> list[Contender]:
 
 
 def run_demo(
-    out: Path, quick: bool = False, progress: Callable[[int, int], None] | None = None
+    out: Path, count: int = PROBLEMS, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Run the comparison and write ``demo.png``, ``demo.json`` and ``demo.html`` into ``out``.
+    """Run the comparison on ``count`` problems; write ``demo.png``, ``.json`` and ``.html`` to ``out``.
 
-    ``quick`` takes a third of the problems.  A second run in the same folder pays for nothing again:
-    every call is in ``calls.db`` there.
+    A second run in the same folder pays for nothing again: every call is in ``calls.db`` there.
     """
     out.mkdir(parents=True, exist_ok=True)
-    count = 8 if quick else 24
     problems = [
         p for p, _ in zip(chain.level_problems(LEVEL, "test", 7), range(count), strict=False)
     ]
@@ -101,9 +101,11 @@ def _plot(
     axes = figure.subplots()
     xs = [each * k for k in curve]
     axes.plot(xs, list(curve.values()), "--", color="#999999", lw=1.2, label="coverage (pass@k)")
-    for (label, _), colour in zip(FAMILIES, COLOURS, strict=True):
+    for place, ((label, _), colour) in enumerate(zip(FAMILIES, COLOURS, strict=True)):
         mine = [rows[0], *(r for r in rows if str(r["strategy"]).startswith(label + " @"))]
-        x = [r["tokens"] for r in mine]
+        # a little apart, so that one interval does not hide another
+        apart = 1.02 ** (place - (len(FAMILIES) - 1) / 2)
+        x = [mine[0]["tokens"], *(r["tokens"] * apart for r in mine[1:])]
         y = [r["accuracy"] for r in mine]
         low = [r["accuracy"] - r["interval"][0] for r in mine]
         high = [r["interval"][1] - r["accuracy"] for r in mine]

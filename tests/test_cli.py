@@ -508,7 +508,7 @@ def test_completion_knows_commands_and_strategies() -> None:
 def test_demo_prints_its_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from outthink import demo
 
-    def run_demo(out: Path, quick: bool, progress: Any) -> dict[str, Any]:
+    def run_demo(out: Path, count: int, progress: Any) -> dict[str, Any]:
         progress(1, 2)
         progress(2, 2)
         row = {"strategy": "vote @16", "budget": "tokens=2400", "tokens": 900.0, "accuracy": 0.75}

@@ -201,7 +201,9 @@ def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
         show_table(screen, table)
     screen.print()
     option = {"strategy": "--strategy", "model": "--model", "verifier": "in a strategy:"}[kind]
-    quoted = f'"{facts["example"]}"' if kind != "verifier" else facts["example"]
+    spec = str(facts["example"])
+    mark = "'" if '"' in spec else '"'
+    quoted = spec if kind == "verifier" else f"{mark}{spec}{mark}"
     example = Text.assemble(("  example  ", "dim"), f"{option} {quoted}")
     screen.print(example, soft_wrap=True)
 
@@ -271,6 +273,9 @@ def capabilities_of(make: Any) -> list[str]:
     """What a model can do, read from its class: nothing is opened."""
     from outthink.core.model import CAPABILITIES
 
+    said = getattr(make, "can", None)
+    if isinstance(said, tuple):
+        return list(said)
     holders = [make]
     with contextlib.suppress(NameError, AttributeError, TypeError):
         holders.append(typing.get_type_hints(make.open).get("return"))

@@ -59,14 +59,17 @@ def _print_demo(screen: Console, found: Mapping[str, Any]) -> None:
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outthink-demo"),
     show_default=True, help="Where the picture and the page go.",
 )  # fmt: skip
-@click.option("--quick", is_flag=True, help="Fewer problems: half a minute.")
+@click.option(
+    "--problems", type=click.IntRange(min=2), default=32, show_default=True,
+    help="How many questions: more take longer and narrow the intervals.",
+)  # fmt: skip
 @common
-def demo(out: Path, quick: bool) -> None:
+def demo(out: Path, problems: int) -> None:
     """Show what compute buys: real questions, a real small model."""
     from outthink.demo import run_demo
 
     with progress("questions answered") as step:
-        found = run_demo(out, quick, step)
+        found = run_demo(out, problems, step)
     give(found, lambda screen: _print_demo(screen, found))
 
 

@@ -236,9 +236,8 @@ class Answer:
         if len(ranked) > 1:
             lines.append("  " + "  ".join(f"{a[:24]}: {w:.2f}" for a, w in ranked[:5]))
         u = self.usage
-        spent = (
-            f"  {self.strategy} on {self.model}: {u.calls} calls, {u.completion_tokens:,} tokens"
-        )
+        calls = f"{u.calls} call{'s' * (u.calls != 1)}"
+        spent = f"  {self.strategy} on {self.model}: {calls}, {u.completion_tokens:,} tokens"
         spent += f", {u.seconds:.2f} s" + (f", ${u.usd:.4f}" if u.usd else "")
         lines.append(spent + ("" if self.stopped == "finished" else f"; stopped by {self.stopped}"))
         lines += [f"  note: {note}" for note in self.notes]
@@ -255,8 +254,9 @@ class Answer:
         )
         head = html.escape(self.answer if self.answer is not None else "(no answer found)")
         u = self.usage
+        calls = f"{u.calls} call{'s' * (u.calls != 1)}"
         foot = (
-            f"{html.escape(self.strategy)} on {html.escape(self.model)} · {u.calls} calls · "
+            f"{html.escape(self.strategy)} on {html.escape(self.model)} · {calls} · "
             f"{u.completion_tokens:,} tokens · {u.seconds:.2f} s · {html.escape(self.stopped)}"
         )
         return f"<div><b>{head}</b><table>{rows}</table><small>{foot}</small></div>"

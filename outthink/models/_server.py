@@ -49,6 +49,13 @@ def estimate_tokens(text: str) -> int:
     return max((len(text.encode("utf-8", errors="replace")) + 1) // 2, len(text.split()))
 
 
+def configured() -> tuple[bool, str]:
+    """Does the environment name a server or a key?  Else what to do."""
+    if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
+        return True, ""
+    return False, "set OPENAI_API_KEY, or give base_url= of a server"
+
+
 def count(values: Any, name: str) -> int | None:
     """A count that a server reports, or ``None`` where it is missing or impossible."""
     found = values.get(name) if isinstance(values, dict) else None

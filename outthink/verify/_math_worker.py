@@ -1,6 +1,6 @@
 """The process in which math-verify runs: one JSON line in, one out.
 
-It may be killed at any moment.  Before each request it sets a timer whose signal ends the process,
+It may be killed at any moment.  Before each comparison it sets a timer whose signal ends the process,
 so a computation that hangs in C code is stopped too, and so is one whose parent has died.
 """
 
@@ -47,18 +47,24 @@ def main() -> None:
     ticking = hasattr(signal, "setitimer")
     if ticking:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # replies go to the real output; what a library prints does not
+    replies, sys.stdout = sys.stdout, sys.stderr
+
+    def reply(value: dict[str, Any]) -> None:
+        print(json.dumps(value), file=replies, flush=True)
+
     try:
         equal("1", "\\frac{2}{2}")
     except Exception as error:
-        print(json.dumps({"broken": f"{type(error).__name__}: {error}"}), flush=True)
+        reply({"broken": f"{type(error).__name__}: {error}"})
         return
-    print(json.dumps({"ready": True}), flush=True)
+    reply({"ready": True})
     for line in sys.stdin:
         request = json.loads(line)
-        if ticking:
-            signal.setitimer(signal.ITIMER_REAL, request["seconds"])
         found: int | None = -1
         for i, gold in enumerate(request["golds"]):
+            if ticking:
+                signal.setitimer(signal.ITIMER_REAL, request["seconds"])
             try:
                 if equal(gold, request["answer"]):
                     found = i
@@ -70,7 +76,9 @@ def main() -> None:
                 continue
         if ticking:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        print(json.dumps({"found": found}), flush=True)
+        reply({"found": found})
+        if found is None:
+            return  # a fresh process has its memory back
 
 
 if __name__ == "__main__":

@@ -36,12 +36,25 @@ _UNIT = r"(?:\s+(?!pi\b)[A-Za-z]{2,}(?:\s+[A-Za-z]+){0,3})?"
 _SHORT = re.compile(rf"(?:[A-Za-z]\s*=\s*)?[$\u20ac\u00a3]?\s*({_NUMBER}){_UNIT}")
 
 
+_THINK = re.compile(r"<(/?)think(?:ing)?>")
+
+
 def spoken(text: str) -> str:
-    """The text without its thinking: what follows ``</think>``, or nothing while it still thinks."""
-    done = text.rfind("</think>")
-    if done >= 0:
-        return text[done + len("</think>") :]
-    return "" if text.lstrip().startswith("<think>") else text
+    """The text without its thinking in ``<think>`` or ``<thinking>``.
+
+    A thought may lack its beginning, where that was part of the prompt, or its end, where it was cut
+    (then it begins on its own line: elsewhere it is a word about thinking).
+    """
+    out, at, begun = "", 0, -1
+    for tag in _THINK.finditer(text):
+        if not tag[1]:
+            begun = tag.start() if begun < 0 else begun
+            continue
+        out = out + text[at:begun] if begun >= 0 else ""
+        at, begun = tag.end(), -1
+    if begun >= 0 and not text[at:begun].rpartition("\n")[2].strip():
+        return out + text[at:begun]
+    return out + text[at:]
 
 
 def boxed(text: str) -> str | None:
@@ -131,7 +144,7 @@ def json_field(text: str, name: str) -> str | None:
 
 
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?(?:/[-+]?\d+)?")
-_MIXED = re.compile(r"([-+]?)(\d+)(?:\s+|\s*&)(\d+)/(\d+)")
+_MIXED = re.compile(r"([-+]?)(\d+)\s+(\d+)/(\d+)")
 
 
 def canonical_answer(answer: str) -> str:
@@ -146,16 +159,17 @@ def canonical_answer(answer: str) -> str:
     text = re.sub(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\\[dt]?frac(?![a-zA-Z])\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
     text = re.sub(r"\\[dt]frac(?![a-zA-Z])", r"\\frac", text)
-    text = re.sub(r"\\frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}", r"&\1/\2", text)
+    text = re.sub(r"\\frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}", r"\\frac{\1}{\2}", text)
     text = text.replace("\\%", "%").replace("\\$", "").replace("\\(", "").replace("\\)", "")
     text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?|\u00b0|\s*\bdegrees?\s*$", "", text)
     text = text.strip().rstrip(".").strip()
-    mixed = _MIXED.fullmatch(text)
+    plain = re.sub(r"\\frac\{(-?\d+)\}\{(\d+)\}", r" \1/\2", text).strip()
+    mixed = _MIXED.fullmatch(plain)
     if mixed and int(mixed[4]):
         whole = int(mixed[2]) + Fraction(int(mixed[3]), int(mixed[4]))
         return str(-whole if mixed[1] == "-" else whole)
-    text = re.sub(r"(?<=\d)&", r" ", text).replace("&", "")
-    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    plain = re.sub(r"^([-+])\s+", r"\1", plain)
+    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", plain)
     plain = re.sub(r"^([-+]?)[$\u20ac\u00a3]\s*", r"\1", plain)
     percent = plain.endswith("%")
     plain = plain.rstrip("%").strip()
@@ -168,7 +182,7 @@ def canonical_answer(answer: str) -> str:
             pass
     text = re.sub(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])", "", text)
     text = re.sub(r"\s+", " ", text)
-    text = re.sub(r"(?<!\w)([A-Za-z]|\d+)/([A-Za-z]|\d+)(?!\w)", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"(?<![\w/^.])([A-Za-z]|\d+)/([A-Za-z]|\d+)(?![\w/^.!])", r"\\frac{\1}{\2}", text)
     return text.casefold()
 
 

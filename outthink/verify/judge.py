@@ -2,13 +2,14 @@
 
 ``pointwise`` asks for a rating from 1 to ``scale`` and gives ``(rating - 1) / (scale - 1)``.
 ``pairwise`` shows two texts at a time in both orders, so that a bias for the first place cancels
-(Zheng et al., arXiv 2306.05685); a text's score is the share of its comparisons that it wins, a tie
-or a verdict that turns with the order counting half.  Source of judges scaled at test time: S068
+(Zheng et al., arXiv 2306.05685).  In a round robin a text's score is the share of its comparisons
+that it wins, a tie or a verdict that turns with the order counting half; in a knockout it is the
+share of the rounds that it survived, 1 for the winner.  Source of judges scaled at test time: S068
 (J1, arXiv 2505.11875), S095 (arXiv 2504.02495).
 
-Cost: n calls pointwise; n (n - 1) for a round robin, 2 (n - 1) for a knockout.
+Cost: n calls pointwise; n (n - 1) for a round robin, 2 (n - 1) for a knockout.  Equal texts are one.
 
-What is judged stands between tags that carry a hash of the texts, which a text cannot know, and the
+What is judged stands between tags that carry a hash of the texts, which is in none of them, and the
 judge is told to obey nothing inside.
 """
 
@@ -21,93 +22,185 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-from outthink.core.errors import BadInput
-from outthink.core.nouns import Message, Problem, Sample, Score
+from outthink.core.errors import BadInput, BudgetExhausted, ModelError, nearest
+from outthink.core.nouns import Message, Problem, Sample, Score, text_of
 from outthink.core.registry import part, register
 from outthink.core.run import Run
 from outthink.verify.extract import spoken
 
 T = TypeVar("T")
+Style = Literal["pointwise", "pairwise"]
+Tournament = Literal["round_robin", "knockout"]
 
-_SAID = re.compile(
-    r"(?:rating|score|grade|mark)\b[\"'*_\]\s]*(?:\s+(?:is|of)\b)?\s*[:=]?[\"'*_\[\s]*"
-    r"(-?\d+(?:\.\d+)?)(?:[*_\]\s]*(?:/|out\s+of)\s*(\d+))?(?![\d.]*\d|\s*[-\u2013]\s*\d)",
-    re.IGNORECASE,
+# -- reading a judgement: the last line that was asked for, else the last that says as much ----------
+
+_RATING_FIELDS = ("rating", "score", "grade")
+_VERDICT_FIELDS = ("verdict", "winner", "choice", "better")
+
+_DRESS = re.compile(r"[*`$\"'\[\]|\u2605]|(?<!\w)_+|_+(?!\w)")
+_LATEX = re.compile(r"\\(?:boxed|fbox|text|textbf|mathbf|mathrm)\s*\{([^{}]*)\}")
+_NUMBER = r"[-+]?\d{1,6}(?:\.\d+)?"
+_BOUNDS = r"(?:on\s+a\s+scale\s+)?(?:of\s+|from\s+)?[01]\s*(?:-|to)\s*"
+_LINK = (
+    "i|we|it|this|that|the|an?|is|as|at|of|for|be|would|give|given|assign|solution|answer|response"
+    "|text|overall|final"
 )
-_SHARE = re.compile(r"(?<![\d./])(-?\d+(?:\.\d+)?)\s*(?:/|out\s+of)\s*(\d+)(?![\d./]*\d)")
-_VERDICT = re.compile(
-    r"(?:verdict|winner|better|choice|preferred)\b[\"'*_\]\s]*(?:(?:\s+(?:is|one))*\b)?\s*[:=]?"
-    r"[\"'*_\[(\s]*(?:(?:solution|candidate|answer|response|text)\s+)?(A|B|tie)\b",
-    re.IGNORECASE,
+
+
+def _rated(word: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"\b(?:{word})\b(?:\s+(?:{_LINK}))*\s*"
+        rf"(?:\(?\s*{_BOUNDS}(?P<upto>\d{{1,6}})\s*\)?\s*"
+        rf"|\(\s*out\s+of\s+(?P<outof>\d{{1,6}})\s*\)\s*)?"
+        rf"(?:[:=]|-(?=\s))?\s*(?P<number>{_NUMBER})"
+        rf"(?:\s*(?:/|out\s+of\b)\s*(?P<top>{_NUMBER})|\s*(?P<percent>%)"
+        rf"|\s*,?\s*\(?{_BOUNDS}(?P<high>\d{{1,6}}))?"
+        r"(?![\w.]*\d|\s*(?:-|to)\s*\d)",
+        re.IGNORECASE,
+    )
+
+
+_RATINGS = (_rated("rating"), _rated(r"score|grade|mark|rated?\s+(?:it|this|that|the)"))
+_ALONE = re.compile(
+    rf"\s*(?P<number>{_NUMBER})(?:\s*/\s*(?P<top>{_NUMBER})|\s*(?P<percent>%))?[\s.]*"
 )
+_SHARE = re.compile(
+    rf"^\s*(?:(?:overall|total|final)\s*:?\s*)?(?P<number>{_NUMBER})\s*/\s*(?P<top>{_NUMBER})[\s.]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+_NOUN = r"(?:(?i:solution|candidate|answer|response|text|option|assistant|output)[\s-]+)?"
+_TIE = r"(?i:(?:it\s+(?:is|s)\s+)?(?:an?\s+)?(?P<tie>tie|draw|equal(?:ly)?|both|neither)\b)"
+#: a letter; a small one only before a stop, and no "A" that begins a sentence
+_SIDE = (
+    rf"{_NOUN}(?P<one>[AB]|[ab](?=\s*(?:[.,;)}}]|$)))(?!\w)"
+    rf"(?:\s*(?P<sign>[<>=]{{1,3}})\s*{_NOUN}(?P<two>[AB])\b"
+    rf"|(?!\s*(?:/|&|or\b|and\b)\s*{_NOUN}[AB]\b)"
+    r"(?![ \t]+(?!(?:is|was|has|wins|won|because|since|as|for|due|with|by|over)\b)[a-z]))"
+)
+
+
+def _chosen(word: str) -> re.Pattern[str]:
+    link = r"is|was|be|one|the|would|clearly|goes|to|that|solution|candidate|answer|response|text|option"
+    return re.compile(
+        rf"\b(?i:{word})\b(?:\s+(?i:{link})\b)*\s*(?:[:=]|-(?=\s))?\s*\(?\s*(?:{_TIE}|{_SIDE})",
+        re.MULTILINE,
+    )
+
+
+_VERDICTS = (_chosen("verdict"), _chosen(r"winner|my\s+choice|prefer(?:red)?|better"))
+_LONE_VERDICT = re.compile(rf"\s*\(?(?:{_TIE}|{_SIDE})[\s).]*", re.MULTILINE)
 
 
 def rating(text: str, scale: int = 10) -> float | None:
     """The rating from 1 to ``scale`` in a judgement, or ``None``.
 
-    Read from JSON (``{"rating": 7}``), "Rating: 7/10", "**Score:** 8" or a bare number, the last one
-    said; a rating out of another scale is converted.
+    Read from "Rating: 7", "**Score:** 8/10", ``[[8]]``, ``{"rating": 7}``, ``<rating>7</rating>`` or a
+    bare number; the last one said.  One out of another total is converted: 4/5 is 8 of 10.
     """
-    said = spoken(text)
-    found: tuple[float, float | None] | None = None
-    for value in _objects(said):
-        for name in ("rating", "score", "grade"):
-            number = value.get(name)
-            if isinstance(number, (int, float)) and not isinstance(number, bool):
-                found = (float(number), None)
+    said = _plain(text, _RATING_FIELDS)
+    found = _last(_RATINGS, said) or _ALONE.fullmatch(said)
     if found is None:
-        hits = list(_SAID.finditer(said)) or list(_SHARE.finditer(said))
-        if hits:
-            found = (float(hits[-1][1]), float(hits[-1][2]) if hits[-1][2] else None)
-    if found is None:
-        bare = re.fullmatch(r"[\s*_\[]*(-?\d+(?:\.\d+)?)[\s*_\].]*", said)
-        found = (float(bare[1]), None) if bare else None
+        shares = [m for m in _SHARE.finditer(said) if float(m["top"]) in (scale, 5, 10, 100)]
+        found = shares[-1] if shares else None
     if found is None:
         return None
-    number, top = found
-    if top is not None and top != scale:
-        if top <= 0:
+    groups, number = found.groupdict(), float(found["number"])
+    totals = [groups.get(name) for name in ("top", "high", "upto", "outof")]
+    top = 100.0 if groups.get("percent") else next((float(t) for t in totals if t), None)
+    if top is not None:
+        if top <= 0 or number < 0:
             return None
-        number = max(number * scale / top, 1.0) if number >= 0 else number
+        number = max(number * scale / top, 1.0)
     return number if 1 <= number <= scale else None
 
 
 def verdict(text: str) -> float | None:
-    """1 when the judgement prefers A, 0 for B, 0.5 for a tie, ``None`` when it does not say."""
-    said = spoken(text)
-    word: str | None = None
-    for value in _objects(said):
-        for name in ("verdict", "winner", "choice"):
-            if str(value.get(name, "")).strip().lower() in ("a", "b", "tie"):
-                word = str(value[name]).strip()
-    if word is None:
-        hits = _VERDICT.findall(said) or re.findall(r"\[\[(A|B|C|tie)\]\]", said)
-        bare = re.fullmatch(r"[\s*_\[(]*(A|B|tie)[\s*_\]).]*", said, re.IGNORECASE)
-        word = hits[-1] if hits else bare[1] if bare else None
-    return None if word is None else {"a": 1.0, "b": 0.0}.get(word.lower(), 0.5)
+    """1 when the judgement prefers A, 0 for B, 0.5 for a tie, ``None`` when it does not say.
+
+    Read from "Verdict: A", "the better one is B", ``[[A>B]]``, ``{"winner": "tie"}`` or a bare letter;
+    the last one said.
+    """
+    said = _plain(text, _VERDICT_FIELDS)
+    found = _last(_VERDICTS, said) or _LONE_VERDICT.fullmatch(said)
+    if found is None:
+        return None
+    if found["tie"]:
+        return 0.5
+    one, sign, two = found["one"].upper(), found["sign"], found["two"]
+    if sign is None:
+        return 1.0 if one == "A" else 0.0
+    if one == two or len(set(sign)) > 1:
+        return None
+    if "=" in sign:
+        return 0.5
+    return 1.0 if (one == "A") == (">" in sign) else 0.0
 
 
-def _objects(text: str) -> list[dict[str, Any]]:
-    """The flat JSON objects in a text."""
-    out: list[dict[str, Any]] = []
-    for found in re.finditer(r"\{[^{}]*\}", text):
+def _last(patterns: Sequence[re.Pattern[str]], text: str) -> re.Match[str] | None:
+    """The last match of the first pattern that matches at all."""
+    for pattern in patterns:
+        hits = list(pattern.finditer(text))
+        if hits:
+            return hits[-1]
+    return None
+
+
+def _plain(text: str, names: Sequence[str]) -> str:
+    """A judgement without thinking and dress; what JSON, tags and brackets say as ``name: value``."""
+    said = _fields(spoken(text), names).replace("\uff1a", ":")
+    said = re.sub(r"[\u2010-\u2015\u2212]", "-", said)
+    said = re.sub(r"\[\[\s*([^\[\]\n]{1,12}?)\s*\]\]", rf"\n{names[0]}: \1\n", said)
+    if names is _VERDICT_FIELDS:  # C is the tie of those who write [[A]], [[B]], [[C]]
+        said = said.replace(f"\n{names[0]}: C\n", f"\n{names[0]}: tie\n")
+    said = re.sub(rf"<({'|'.join(names)})>", rf"\n{names[0]}: ", said, flags=re.IGNORECASE)
+    said = re.sub(rf"</({'|'.join(names)})>", "\n", said, flags=re.IGNORECASE)
+    said = _LATEX.sub(r" \1 ", _LATEX.sub(r" \1 ", said))
+    return _DRESS.sub(" ", said)
+
+
+def _fields(text: str, names: Sequence[str]) -> str:
+    """The text with each JSON object that holds one of the names as a line ``name: value``."""
+    decoder, out, at = json.JSONDecoder(), "", 0
+    while (start := text.find("{", at)) >= 0:
         try:
-            value = json.loads(found[0])
-        except ValueError:
+            value, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            out, at = out + text[at : start + 1], start + 1
             continue
-        if isinstance(value, dict):
-            out.append({str(k).lower(): v for k, v in value.items()})
-    return out
+        fields = {str(k).lower(): v for k, v in value.items()}
+        said = [fields[name] for name in names if name in fields]
+        out += text[at:start] + f"\n{names[0]}: {said[0]}\n" if said else text[at:end]
+        at = end
+    return out + text[at:]
+
+
+# -- asking for one ------------------------------------------------------------------------------------
+
+#: hexadecimal digits of the mark
+_MARK_DIGITS = 10
 
 
 def _mark(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:10]
+    """A mark for the tags around these texts: a hash of them that is in none of them."""
+    mark = ""
+    while not mark or any(mark in text for text in texts):
+        known = "\0".join((mark, *texts)).encode("utf-8", "surrogatepass")
+        mark = hashlib.sha256(known).hexdigest()[:_MARK_DIGITS]
+    return mark
 
 
 def _block(name: str, mark: str, text: str) -> str:
     return f"<{name}-{mark}>\n{text}\n</{name}-{mark}>"
+
+
+def _question(problem: Problem) -> str:
+    """What was asked: the one message, or the whole conversation with its roles."""
+    if len(problem.messages) == 1:
+        return problem.question
+    return "\n\n".join(f"{m['role']}: {text_of(m.get('content'))}" for m in problem.messages)
 
 
 _RULES = (
@@ -144,19 +237,24 @@ class Judge:
 
     ``model``: any model; without it, the run's own.  ``style``: ``pointwise`` (a rating from 1 to
     ``scale``) or ``pairwise`` (a ``tournament``: ``round_robin`` or ``knockout``, both orders).  A
-    judgement that says nothing is asked for once more; then the text has no score.
+    judgement that says nothing is asked for once more; then the text has no score.  Where the budget
+    does not last for all judgements, the run ends with what it had proposed before.
 
     A pairwise score depends on the texts that it was won against.
     """
 
     model: Any = part("model", None)
-    style: Literal["pointwise", "pairwise"] = "pointwise"
+    style: Style = "pointwise"
     scale: int = 10
-    tournament: Literal["round_robin", "knockout"] = "round_robin"
+    tournament: Tournament = "round_robin"
     temperature: float = 0.0
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in (("style", Style), ("tournament", Tournament)):
+            if getattr(self, name) not in get_args(kind):
+                value = str(getattr(self, name))
+                raise BadInput(f"judge: {name}={value!r}{nearest(value, get_args(kind))}")
         if not 2 <= self.scale <= 1000:
             raise BadInput(f"judge: scale={self.scale} must be from 2 to 1000")
         if not 0 <= self.temperature <= 5:
@@ -165,100 +263,121 @@ class Judge:
             raise BadInput(f"judge: max_tokens={self.max_tokens} must be at least 1")
 
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
-        """Judge each text."""
-        if self.style == "pairwise":
-            return await self._pairwise(problem, samples, run)
+        """Judge each text; equal texts once."""
         texts = list(dict.fromkeys(s.text for s in samples))
-        prompts = [_rate(problem.question, text, self.scale) for text in texts]
-        found = await self._ask(run, prompts, lambda text: rating(text, self.scale))
-        value = {
-            text: math.nan if r is None else (r - 1) / (self.scale - 1)
-            for text, r in zip(texts, found, strict=True)
-        }
+        question = _question(problem)
+        if self.style == "pointwise":
+            values = await self._rates(question, texts, run)
+        elif len(texts) == 1:
+            values = [0.5]
+        elif self.tournament == "round_robin":
+            values = await self._round_robin(question, texts, run)
+        else:
+            values = await self._knockout(question, texts, run)
+        value = dict(zip(texts, values, strict=True))
         return [Score(value[s.text]) for s in samples]
 
-    async def _ask(
-        self,
-        run: Run,
-        prompts: Sequence[Sequence[Message]],
-        read: Callable[[str], T | None],
-    ) -> list[T | None]:
-        """What each judgement says; those that say nothing are asked for once more."""
-        params: dict[str, Any] = {"temperature": self.temperature}
-        if self.max_tokens is not None:
-            params["max_tokens"] = self.max_tokens
-        model = "main" if self.model is None else self.model
-        out: list[T | None] = [None] * len(prompts)
-        todo = list(range(len(prompts)))
-        for attempt in range(2):
-            if not todo:
-                break
-            again = {"role": "user", "content": "End with the one line that was asked for."}
-            asked = [(*prompts[i], again) if attempt else prompts[i] for i in todo]
-            replies = await run.batch(asked, model=model, **params)
-            for i, reply in zip(todo, replies, strict=True):
-                out[i] = None if reply is None else read(reply.text)
-            # without a reply there is nothing left to ask with
-            todo = [
-                i for i, r in zip(todo, replies, strict=True) if r is not None and out[i] is None
-            ]
-        missing = sum(x is None for x in out)
-        if missing:
-            run.warn(f"judge: {missing} of {len(prompts)} judgements gave no verdict")
-        return out
+    async def _rates(self, question: str, texts: Sequence[str], run: Run) -> list[float]:
+        prompts = [_rate(question, text, self.scale) for text in texts]
+        found = await self._ask(run, prompts, lambda text: rating(text, self.scale))
+        return [math.nan if r is None else (r - 1) / (self.scale - 1) for r in found]
+
+    async def _round_robin(self, question: str, texts: Sequence[str], run: Run) -> list[float]:
+        won, played = [0.0] * len(texts), [0] * len(texts)
+        pairs = list(itertools.combinations(range(len(texts)), 2))
+        for (a, b), share in zip(
+            pairs, await self._duels(question, texts, pairs, run), strict=True
+        ):
+            if share is not None:
+                won[a], won[b] = won[a] + share, won[b] + 1 - share
+                played[a], played[b] = played[a] + 1, played[b] + 1
+        return [w / p if p else math.nan for w, p in zip(won, played, strict=True)]
+
+    async def _knockout(self, question: str, texts: Sequence[str], run: Run) -> list[float]:
+        """The share of rounds survived; the last comparison counts as a part of a round.
+
+        The earlier text goes on where there is no winner, and one without an opponent.
+        """
+        rounds = math.ceil(math.log2(len(texts)))
+        value, standing = [math.nan] * len(texts), list(range(len(texts)))
+        judged: set[int] = set()
+        for survived in range(rounds):
+            pairs = list(zip(standing[::2], standing[1::2], strict=False))
+            ahead: list[int] = []
+            for (a, b), share in zip(
+                pairs, await self._duels(question, texts, pairs, run), strict=True
+            ):
+                judged.update(() if share is None else (a, b))
+                share = 0.5 if share is None else share
+                ahead.append(a if share >= 0.5 else b)
+                out, own = (b, 1 - share) if share >= 0.5 else (a, share)
+                if out in judged:
+                    value[out] = (survived + own) / rounds
+            standing = ahead + standing[2 * len(pairs) :]
+        if standing[0] in judged:
+            value[standing[0]] = 1.0
+        return value
 
     async def _duels(
-        self, problem: Problem, texts: Sequence[str], pairs: Sequence[tuple[int, int]], run: Run
+        self, question: str, texts: Sequence[str], pairs: Sequence[tuple[int, int]], run: Run
     ) -> list[float | None]:
-        """For each pair the first one's share: both orders asked, the mean of what was said."""
-        question = problem.question
-        prompts: list[Sequence[Message]] = []
+        """For each pair the first one's share: both orders asked, the mean of the two verdicts."""
+        prompts: list[tuple[Message, ...]] = []
         for a, b in pairs:
             prompts += [
                 _compare(question, texts[a], texts[b]),
                 _compare(question, texts[b], texts[a]),
             ]
         said = await self._ask(run, prompts, verdict)
-        out: list[float | None] = []
-        for straight, turned in zip(said[::2], said[1::2], strict=True):
-            both = straight is not None and turned is not None
-            out.append((straight + 1.0 - turned) / 2 if both else None)  # type: ignore[operator]
-        return out
+        return [
+            None if straight is None or turned is None else (straight + 1.0 - turned) / 2
+            for straight, turned in zip(said[::2], said[1::2], strict=True)
+        ]
 
-    async def _pairwise(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
-        texts = list(dict.fromkeys(s.text for s in samples))
-        won, played = [0.0] * len(texts), [0] * len(texts)
-        if self.tournament == "round_robin":
-            rounds = [list(itertools.combinations(range(len(texts)), 2))]
-        else:
-            rounds = []
-        standing = list(range(len(texts)))
-        while rounds or (self.tournament == "knockout" and len(standing) > 1):
-            pairs = (
-                rounds.pop() if rounds else list(zip(standing[::2], standing[1::2], strict=False))
-            )
-            shares = await self._duels(problem, texts, pairs, run) if pairs else []
-            through = [standing[-1]] if len(standing) % 2 else []
-            ahead: list[int] = []
-            for (a, b), share in zip(pairs, shares, strict=True):
-                ahead.append(a if share is None or share >= 0.5 else b)
-                if share is not None:
-                    won[a], won[b] = won[a] + share, won[b] + 1 - share
-                    played[a], played[b] = played[a] + 1, played[b] + 1
-            standing = ahead + through
-            if self.tournament == "round_robin":
-                break
-            if run.limit is not None:
-                break
-        if self.tournament == "knockout" and len(texts) > 1:
-            # out in an early round is less than out in a late one
-            most = math.ceil(math.log2(len(texts)))
-            value = [w / most if p else math.nan for w, p in zip(won, played, strict=True)]
-            if len(standing) == 1 and played[standing[0]]:
-                value[standing[0]] = 1.0
-        else:
-            value = [w / p if p else math.nan for w, p in zip(won, played, strict=True)]
-        if len(texts) == 1:
-            value = [0.5]
-        place = {text: i for i, text in enumerate(texts)}
-        return [Score(value[place[s.text]]) for s in samples]
+    async def _ask(
+        self,
+        run: Run,
+        prompts: Sequence[tuple[Message, ...]],
+        read: Callable[[str], T | None],
+    ) -> list[T | None]:
+        """What each judgement says; those that say nothing are asked for once more.
+
+        Raises ``BudgetExhausted`` when the budget does not last: scores of some would be compared
+        with no score of others.
+        """
+        found = await self._batch(run, prompts, read)
+        silent = [i for i, (came, said) in enumerate(found) if came and said is None]
+        if silent:
+            again = [_again(prompts[i]) for i in silent]
+            try:
+                for i, second in zip(silent, await self._batch(run, again, read), strict=True):
+                    found[i] = second
+            except ModelError as error:
+                run.warn(f"judge: asking again failed: {error}")
+        missing = sum(said is None for _, said in found)
+        if missing:
+            run.warn(f"judge: {missing} of {len(prompts)} judgements gave no verdict")
+        return [said for _, said in found]
+
+    async def _batch(
+        self,
+        run: Run,
+        prompts: Sequence[tuple[Message, ...]],
+        read: Callable[[str], T | None],
+    ) -> list[tuple[bool, T | None]]:
+        """For each prompt: did a judgement come, and what does it say?"""
+        params: dict[str, Any] = {"temperature": self.temperature}
+        if self.max_tokens is not None:
+            params["max_tokens"] = self.max_tokens
+        model = "main" if self.model is None else self.model
+        replies = await run.batch(prompts, model=model, **params)
+        if run.limit is not None and any(reply is None for reply in replies):
+            raise BudgetExhausted(run.limit)
+        return [(r is not None, None if r is None else read(r.text)) for r in replies]
+
+
+def _again(prompt: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The same request with a reminder, in one message: many models refuse two users in a row."""
+    *before, last = prompt
+    text = f"{last['content']}\n\nBe brief, and do end with the one line that is asked for."
+    return (*before, {"role": last["role"], "content": text})

@@ -1,7 +1,7 @@
 """Mathematical equivalence by math-verify, in processes that can be stopped.
 
 Simplifying ``9^{9^{9^9}}`` never ends.  So math-verify runs in a few worker processes; one that does
-not answer in time is killed by the kernel and replaced.
+not answer in time is killed by the kernel and replaced.  Limits are in seconds for one comparison.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -41,6 +42,8 @@ class _Worker:
 
     def __init__(self) -> None:
         script = Path(__file__).with_name("_math_worker.py")
+        #: was it stopped because its time was over?
+        self.late = False
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(script)],
             stdin=subprocess.PIPE,
@@ -50,16 +53,18 @@ class _Worker:
             encoding="utf-8",
             start_new_session=True,
         )
+
+    def greet(self) -> None:
+        """Wait until it is ready; raises ``VerifierError`` when it cannot work."""
         hello = self._line(START_SECONDS)
         if hello is None or "ready" not in hello:
-            self.close()
             why = (hello or {}).get("broken", "its process ended at once")
             raise VerifierError(f"math-verify does not run: {why}")
 
     def _line(self, seconds: float) -> dict[str, Any] | None:
         """The next line, or ``None`` when the process ends first; it is killed after ``seconds``."""
         assert self.process.stdout is not None
-        timer = threading.Timer(seconds, self.process.kill)
+        timer = threading.Timer(seconds, self.stop)
         timer.daemon = True
         timer.start()
         try:
@@ -68,18 +73,24 @@ class _Worker:
             timer.cancel()
         return json.loads(line) if line.endswith("\n") else None
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+    def ask(self, golds: Sequence[str], answer: str, seconds: float) -> dict[str, Any] | None:
         """The reply, or ``None`` when the worker was stopped or had died."""
         assert self.process.stdin is not None
+        request = {"golds": list(golds), "answer": answer, "seconds": seconds}
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
         except OSError:
             return None
-        return self._line(request["seconds"] + 1.0)
+        return self._line(seconds * len(golds) + 1.0)
+
+    def stop(self) -> None:
+        """Have the process end now; ``ask`` gives ``None``."""
+        self.late = True
+        self.process.kill()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process and see it gone."""
         self.process.kill()
         for stream in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
@@ -87,50 +98,81 @@ class _Worker:
                     stream.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
+        alarm = getattr(signal, "SIGALRM", None)
+        self.late = self.late or (alarm is not None and self.process.returncode == -alarm)
 
 
 class Workers:
     """Up to ``size`` workers, started when first needed, replaced when they die.  Thread-safe."""
 
     def __init__(self, size: int = WORKERS) -> None:
-        self._places = threading.BoundedSemaphore(size)
-        self._idle: list[_Worker] = []
+        self.size = size
+        self._begin()
+
+    def _begin(self) -> None:
+        self._places = threading.BoundedSemaphore(self.size)
         self._lock = threading.Lock()
         self._owner = os.getpid()
-        self.killed = 0
+        self._idle: list[_Worker] = []
+        self._all: set[_Worker] = set()
 
     def find(self, golds: Sequence[str], answer: str, seconds: float) -> int | None:
         """The index of the first of ``golds`` equal to ``answer``; -1: none; ``None``: not in time."""
+        if self._owner != os.getpid():  # after a fork the pipes are the parent's
+            self._begin()
         with self._places:
+            for _ in range(2):  # a worker that something else killed is replaced, and asked again
+                worker = self._take()
+                try:
+                    reply = worker.ask(golds, answer, seconds)
+                except BaseException:
+                    self._drop(worker)
+                    raise
+                if reply is not None:
+                    with self._lock:
+                        self._idle.append(worker)
+                    found: int | None = reply["found"]
+                    return found
+                self._drop(worker)
+                if worker.late:
+                    break
+            return None
+
+    def _take(self) -> _Worker:
+        while True:
             with self._lock:
-                if self._owner != os.getpid():  # after a fork the pipes are the parent's
-                    self._idle, self._owner = [], os.getpid()
                 worker = self._idle.pop() if self._idle else None
-            if worker is not None and worker.process.poll() is not None:
-                worker.close()
-                worker = None
-            worker = worker or _Worker()
-            try:
-                reply = worker.ask({"golds": list(golds), "answer": answer, "seconds": seconds})
-            except BaseException:
-                worker.close()
-                raise
-            if reply is None:
-                worker.close()
-                self.killed += 1
-                return None
-            with self._lock:
-                self._idle.append(worker)
-            found: int | None = reply["found"]
-            return found
+            if worker is None:
+                break
+            if worker.process.poll() is None:
+                return worker
+            self._drop(worker)
+        worker = _Worker()
+        with self._lock:
+            self._all.add(worker)
+        try:
+            worker.greet()
+        except BaseException:
+            self._drop(worker)
+            raise
+        return worker
+
+    def _drop(self, worker: _Worker) -> None:
+        worker.close()
+        with self._lock:
+            self._all.discard(worker)
 
     def close(self) -> None:
-        """End all idle workers."""
+        """End all workers: the idle ones, and those whose computation nobody waits for any more."""
+        if self._owner != os.getpid():
+            return
         with self._lock:
             idle, self._idle = self._idle, []
-        if self._owner == os.getpid():
-            for worker in idle:
-                worker.close()
+            busy = self._all.difference(idle)
+        for worker in busy:
+            worker.stop()
+        for worker in idle:
+            self._drop(worker)
 
 
 _POOL = Workers()
@@ -150,7 +192,9 @@ async def _find(golds: Sequence[str], answer: str, seconds: float) -> int | None
 
 
 def _clean(answer: str) -> str:
-    return answer.strip().strip("$").strip()
+    """What math-verify is shown: it reads no ``6e23``, but ``6\\cdot10^{23}``."""
+    text = answer.strip().strip("$").strip()
+    return re.sub(r"^([-+]?\d+(?:\.\d+)?)[eE]\+?(-?\d+)$", r"\1\\cdot10^{\2}", text)
 
 
 def _kind(form: str) -> str:
@@ -180,34 +224,55 @@ def math_match(text: str, reference: str, seconds: float = 3.0) -> bool:
 
 
 async def merge(answers: Sequence[str], seconds: float = 2.0) -> list[int]:
-    """Class numbers of distinct answers, equal expressions sharing one, in order of appearance.
+    """Class numbers of answers, equal ones sharing one, in order of first appearance.
 
-    Plain numbers and words were compared by their normal forms before; only pairs with at least one
-    other expression are asked about.  A pair that cannot be decided in time stays apart.
+    Answers of one normal form are equal; plain numbers and words are told apart by it too, so that
+    math-verify is asked only about pairs with at least one other expression.  A pair that cannot be
+    decided in time stays apart, and the answer at fault is compared no more.
     """
     classes: list[int] = []
+    known: dict[str, int] = {}
     heads: list[tuple[str, str]] = []
+    slow: set[int] = set()
     for answer in answers:
-        text, kind = _clean(answer), _kind(canonical_answer(answer))
-        rivals = [
-            i
-            for i, (_, other) in enumerate(heads)
-            if "words" not in (kind, other) and (kind, other) != ("number", "number")
-        ]
-        found = -1
-        if rivals:
-            reply = await _find([heads[i][0] for i in rivals], text, seconds)
-            if reply is None:  # one of them hangs: each on its own
-                for place, i in enumerate(rivals):
-                    if await _find([heads[i][0]], text, seconds / 2) == 0:
-                        reply = place
-                        break
-            found = rivals[reply] if reply is not None and reply >= 0 else -1
-        if found < 0:
-            found = len(heads)
-            heads.append((text, kind))
-        classes.append(found)
+        form = canonical_answer(answer)
+        if form not in known:
+            text, kind = _clean(answer), _kind(form)
+            rivals = [
+                i
+                for i, (_, other) in enumerate(heads)
+                if i not in slow
+                and "words" not in (kind, other)
+                and (kind, other) != ("number", "number")
+            ]
+            found, stuck = await _first_equal([heads[i][0] for i in rivals], text, seconds)
+            slow.update(len(heads) if place < 0 else rivals[place] for place in stuck)
+            known[form] = len(heads) if found < 0 else rivals[found]
+            if found < 0:
+                heads.append((text, kind))
+        classes.append(known[form])
     return classes
+
+
+async def _first_equal(rivals: list[str], text: str, seconds: float) -> tuple[int, list[int]]:
+    """The first rival equal to ``text`` (-1: none), and those that hang (-1: ``text`` does)."""
+    if not rivals:
+        return -1, []
+    found = await _find(rivals, text, seconds)
+    if found is not None:
+        return found, []
+    if await _find(["1"], text, seconds) is None:
+        return -1, [-1]
+    if len(rivals) == 1:
+        return -1, [0]
+    stuck: list[int] = []
+    for place, rival in enumerate(rivals):
+        found = await _find([rival], text, seconds)
+        if found == 0:
+            return place, stuck
+        if found is None:
+            stuck.append(place)
+    return -1, stuck
 
 
 @register("verifier", "math")

@@ -15,7 +15,7 @@ from outthink.core.errors import BadInput
 from outthink.core.nouns import Problem, Sample, Score
 from outthink.core.registry import register
 from outthink.core.run import Run
-from outthink.verify.extract import TextReader, canonical_answer, last_number
+from outthink.verify.extract import TextReader, canonical_answer, last_number, spoken
 from outthink.verify.extract import choice as letter_of
 
 
@@ -38,7 +38,7 @@ def numeric_match(
 
 def choice_match(text: str, reference: str) -> bool:
     """Is the chosen letter that of ``reference``?"""
-    letter = letter_of(text)
+    letter = letter_of(spoken(text))
     return letter is not None and letter == (letter_of(reference) or reference.strip().upper())
 
 
@@ -114,7 +114,7 @@ class Choice:
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
         """Compare each letter."""
         wanted = self.reference.strip().upper()
-        return _scores([letter_of(s.text) == wanted for s in samples])
+        return _scores([letter_of(spoken(s.text)) == wanted for s in samples])
 
 
 @register("verifier", "regex")

@@ -89,7 +89,6 @@ class FlyModel:
         from outthink.models.fly.engine import Network
 
         folder = _folder(spec.weights)
-        self.name = "fly" if not spec.weights else f"fly:{folder.name}"
         self.native_n = True
         self.tokenizer = _tokenizer(folder)
         with _LOCK:
@@ -98,6 +97,7 @@ class FlyModel:
                 _ENGINES[key] = Decoder(Network(folder), self.tokenizer, spec.max_rows)
             self._decoder = _ENGINES[key]
         network = self._decoder.network
+        self.name = f"fly@{network.digest}"
         self.context: int = network.context
         self.price = Price(flops_per_token=2.0 * network.parameters)
 
@@ -198,13 +198,13 @@ class FlyReward:
 
         folder = _folder(spec.weights or str(WEIGHTS / "prm"))
         home = folder if (folder / "tokenizer.json").exists() else folder.parent
-        self.name = "fly-prm" if not spec.weights else f"fly-prm:{folder.name}"
         self.tokenizer = _tokenizer(home)
         with _LOCK:
             key = (f"prm {folder}", 0)
             if key not in _ENGINES:
                 _ENGINES[key] = (Network(folder, block=16), threading.Lock())
             self._network, self._busy = _ENGINES[key]
+        self.name = f"fly-prm@{self._network.digest}"
         self.price = Price(flops_per_token=2.0 * self._network.parameters)
         self._newline = self.tokenizer.encode("\n")[0]
 

@@ -11,6 +11,7 @@ chunks are taken in order, and what lies beyond a row's end adds exact zeros.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import struct
 import threading
@@ -54,7 +55,12 @@ def one_thread() -> Iterator[None]:
 
 def load_safetensors(path: Path) -> tuple[dict[str, F32], dict[str, str]]:
     """The tensors of a safetensors file as float32, and its metadata."""
-    raw = path.read_bytes()
+    return read_safetensors(path.read_bytes(), path.name)
+
+
+def read_safetensors(raw: bytes, name: str) -> tuple[dict[str, F32], dict[str, str]]:
+    """As ``load_safetensors``, from the bytes of a file of this name."""
+    source = name
     (size,) = struct.unpack("<Q", raw[:8])
     header = json.loads(raw[8 : 8 + size])
     metadata = header.pop("__metadata__", {})
@@ -68,7 +74,7 @@ def load_safetensors(path: Path) -> tuple[dict[str, F32], dict[str, str]]:
         elif entry["dtype"] == "F32":
             array = np.frombuffer(data, dtype="<f4").astype(np.float32)
         else:
-            raise ValueError(f"{path.name}: tensor {name} has the type {entry['dtype']}")
+            raise ValueError(f"{source}: tensor {name} has the type {entry['dtype']}")
         tensors[name] = array.reshape(entry["shape"])
     return tensors, metadata
 
@@ -99,7 +105,10 @@ class Network:
 
     def __init__(self, folder: Path, block: int = 1) -> None:
         config = json.loads((folder / "config.json").read_text())
-        w, self.metadata = load_safetensors(folder / "model.safetensors")
+        raw = (folder / "model.safetensors").read_bytes()
+        #: what tells these weights from others: samples are stored under it
+        self.digest = hashlib.blake2b(raw, digest_size=4).hexdigest()
+        w, self.metadata = read_safetensors(raw, f"{folder.name}/model.safetensors")
         self.block = block
         self.hidden: int = config["hidden_size"]
         self.heads: int = config["num_attention_heads"]
