@@ -96,11 +96,15 @@ def parameters_of(entry: Entry) -> list[dict[str, Any]]:
     return found
 
 
-def _value_for(parameter: Mapping[str, Any], kind: str | None, verifier: str) -> str | None:
+def _value_for(
+    part: str, parameter: Mapping[str, Any], kind: str | None, verifier: str
+) -> str | None:
     """What an example spec gives a parameter; ``None`` leaves it out."""
     if kind == "verifier":
         return verifier
     if parameter["required"]:
+        if parameter["name"] == "reference":
+            return {"choice": '"B"', "numeric": "42"}.get(part, '"42"')
         return {"text": '"..."', "whole number": "8", "number": "0.5", "model": "fly"}.get(
             parameter["type"], "..."
         )
@@ -121,7 +125,7 @@ def example_of(entry: Entry) -> str:
         kind = kinds[parameter["name"]]
         if kind == "verifier" and not wants and not parameter["required"]:
             continue
-        value = _value_for(parameter, kind, verifier)
+        value = _value_for(entry.name, parameter, kind, verifier)
         if value is not None:
             parts.append(f"{parameter['name']}={value}")
     spec = f"{entry.name}({', '.join(parts)})" if parts else entry.name

@@ -188,9 +188,12 @@ class Reservation:
         #: the samples of a cancelled call that were finished all the same, by their place in it
         self.arrived: dict[int, Any] = {}
 
-    def another_attempt(self) -> None:
-        """Count one more request of the same call; raises ``BudgetExhausted`` if none is left."""
-        self.meter.charge_checked(Usage(calls=1))
+    def another_attempt(self, stored: bool = False) -> None:
+        """Count one more request of the same call; raises ``BudgetExhausted`` if none is left.
+
+        ``stored``: it was made, and paid for, when the call was recorded.
+        """
+        self.meter.charge_checked(Usage(calls=1, stored_calls=int(stored)))
         self.attempts += 1
 
     def settle(self, actual: Usage) -> str | None:

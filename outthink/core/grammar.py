@@ -40,13 +40,17 @@ _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 
 @dataclass(frozen=True)
 class Call:
-    """A name with arguments, by place and by name.  ``bare`` marks a name without brackets."""
+    """A name with arguments, by place and by name.  ``bare`` marks a name without brackets.
+
+    ``at`` and ``places`` are where the name and each argument stand in the source.
+    """
 
     name: str
     args: tuple[Any, ...] = ()
     kwargs: tuple[tuple[str, Any], ...] = ()
     bare: bool = False
     at: int = field(default=0, compare=False)
+    places: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -163,12 +167,14 @@ def parse(source: str) -> Any:
         take("(")
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
+        places: list[int] = []
         first = True
         while not (peek().kind == "sign" and peek().text == ")"):
             if not first:
                 take(",", "',' or ')'")
             first = False
             here, after = peek(), lexemes[min(position + 1, len(lexemes) - 1)]
+            places.append(here.at)
             if here.kind == "name" and after.kind == "sign" and after.text == "=":
                 take()
                 take()
@@ -180,7 +186,7 @@ def parse(source: str) -> Any:
             else:
                 args.append(value(depth + 1))
         take(")")
-        return Call(name.text, tuple(args), tuple(kwargs.items()), at=name.at)
+        return Call(name.text, tuple(args), tuple(kwargs.items()), False, name.at, tuple(places))
 
     tree = value(0)
     if peek().kind != "end":

@@ -192,8 +192,8 @@ class Answer:
 
     ``answer`` is the extracted answer (``None`` when no text held one), ``text`` the whole chosen
     text, ``confidence`` the weight of the chosen class, ``distribution`` the weight of each class,
-    ``stopped`` why the run ended: ``"finished"``, the name of a limit, ``"interrupted"`` or
-    ``"error"``.
+    ``stopped`` why the run ended: ``"finished"``, the name of a limit, ``"interrupted"`` (Ctrl-C),
+    ``"cancelled"`` or the reason given to ``run.cancel``, ``"error"``; of a replay also ``"store"``.
     """
 
     answer: str | None

@@ -127,23 +127,24 @@ def _convert(value: Any, hint: Any, kind: str | None, where: str, source: str, a
         if origin is tuple and isinstance(value, (list, tuple)):
             inner = typing.get_args(option)[0]
             return tuple(_convert(v, inner, None, where, source, at) for v in value)
-    allowed: list[str] = []
-    for option in options:
-        if typing.get_origin(option) is typing.Literal:
-            allowed += [str(a) for a in typing.get_args(option)]
-        else:
-            allowed.append(
-                "none" if option is type(None) else getattr(option, "__name__", str(option))
-            )
-    hint_text = nearest(str(value), allowed) if isinstance(value, str) and len(allowed) > 1 else ""
-    hint_text = hint_text.split(" known")[0].rstrip(";")
-    raise SpecError(
-        f"{where}={str(value)[:60]!r} must be one of {', '.join(allowed)}{hint_text}"
-        if len(allowed) > 1
-        else f"{where}={str(value)[:60]!r} must be {allowed[0]}",
-        source,
-        at,
-    )
+    allowed = [words for option in options for words in _allowed(option)]
+    near = nearest(str(value), allowed) if isinstance(value, str) and len(allowed) > 1 else ""
+    near = near.partition(" known")[0].rstrip(";")
+    given = f"{value!r}" if not isinstance(value, str) else repr(value[:60])
+    choice = f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0]
+    raise SpecError(f"{where}={given} must be {choice}{near}", source, at)
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _allowed(option: Any) -> list[str]:
+    """What one option of a type allows, in words."""
+    if typing.get_origin(option) is typing.Literal:
+        return [str(a) for a in typing.get_args(option)]
+    if option is type(None):
+        return ["none"]
+    return [_WORDS.get(option) or str(getattr(option, "__name__", option))]
 
 
 def _build(tree: Any, kind: str, source: str) -> Any:
@@ -166,19 +167,19 @@ def _build(tree: Any, kind: str, source: str) -> Any:
     if len(tree.args) > len(fields):
         raise SpecError(f"{tree.name} takes at most {len(fields)} values", source, tree.at)
     given = [(f.name, v) for f, v in zip(fields, tree.args, strict=False)]
-    for name, value in tree.kwargs:
-        if any(name == n for n, _ in given):
-            raise SpecError(f"{tree.name} has {name!r} twice", source, tree.at)
-        given.append((name, value))
+    given += tree.kwargs
+    places = tree.places or (tree.at,) * len(given)
     by_name = {f.name: f for f in fields}
     values: dict[str, Any] = {}
-    for name, value in given:
+    for (name, value), at in zip(given, places, strict=True):
+        if name in values:
+            raise SpecError(f"{tree.name} has {name!r} twice", source, at)
         if name not in by_name:
             raise SpecError(
-                f"{tree.name} has no parameter {name!r}{nearest(name, by_name)}", source, tree.at
+                f"{tree.name} has no parameter {name!r}{nearest(name, by_name)}", source, at
             )
         part = by_name[name].metadata.get("kind")
-        values[name] = _convert(value, hints[name], part, name, source, tree.at)
+        values[name] = _convert(value, hints[name], part, name, source, at)
     try:
         return cls(**values)
     except TypeError as error:

@@ -56,7 +56,10 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """What the store keeps of one sample: the generation and its share of the call's usage."""
+    """What the store keeps of one sample: the generation, and what it would have cost alone.
+
+    ``usage["short"]`` names the first sample of a call that gave fewer than it was asked for.
+    """
 
     generation: Mapping[str, Any]
     usage: Mapping[str, Any]
@@ -369,19 +372,17 @@ class Run:
                     record = (await self.world.store.get(live.name, key, ["0"])).get("0")
                     if record:
                         out[i] = tuple(record.generation["steps"])
-                        used = used + Usage(**record.usage)
-            stored = used.calls
+                        used = used + _usage_of(record)
             missing = [i for i in chosen if i not in out]
-            if missing and width > 1:  # one call for all, of which a part was paid before
-                stored = 0
+            # a call of which a part was stored counts as one that was made
+            made = -(-len(missing) // width)
             with _unwrapped():
                 async with anyio.create_task_group() as tasks:
                     for at in range(0, len(missing), width):
                         tasks.start_soon(ask, missing[at : at + width])
             if refused and not out:
                 raise refused[0]
-            total = replace(cost(), calls=min(cost().calls, calls))
-            total = replace(total, stored_calls=min(stored, total.calls))
+            total = replace(cost(), calls=calls, stored_calls=calls - made)
         except BaseException as error:
             self._abandon(ticket, error)
             raise
@@ -520,7 +521,8 @@ class Run:
                 wave.append((pending[at : at + same], self.meter.reserve(cost), max_tokens))
                 at += same
                 continue
-            if not wave:
+            # while runs beside this one have calls out, what they give back may be enough
+            if not wave and not self.meter.busy():
                 cost = model.price.usage(prompt, max_tokens, calls=1)
                 limit = self.meter.binding(cost) or "tokens"
                 less = min(self.meter.affordable_tokens(model.price, prompt, 1), max_tokens)
@@ -615,10 +617,10 @@ class Run:
             prefix=group[0].prefix,
             max_tokens=max_tokens,
             n=len(group),
-            tools=self.problem.tools,
+            tools=settings.get("tools", self.problem.tools),
             seeds=tuple(self._entropy("sample", *job.node) % (1 << 31) for job in group),
             nodes=tuple(job.node for job in group),
-            **{k: v for k, v in settings.items() if k != "stop"},
+            **{k: v for k, v in settings.items() if k not in ("stop", "tools")},
             stop=stop,
         )
         key, store = request.key(), self.world.store
@@ -627,12 +629,23 @@ class Run:
         sending = False
         try:
             found = await store.get(model.name, key, list(index)) if store else {}
+            rest: list[_Job] = []
+            if short := _short_call(found, next(iter(index))):
+                # recorded from a server that ignored n: this call gave these and no more
+                model.native_n = False
+                rest = [job for name, job in index.items() if name not in short]
+                index = {name: job for name, job in index.items() if name in short}
+                found = {name: found[name] for name in index}
+            missing = {name: job for name, job in index.items() if name not in found}
+            known = [_usage_of(record) for record in found.values()]
+            if found and not missing:
+                whole = _together(model, known)
+                used = replace(whole, calls=1, stored_calls=1)
+                for _ in range(whole.calls - 1):
+                    ticket.another_attempt(stored=True)
             for name, record in found.items():
-                used = used + replace(Usage(**record.usage), stored_calls=record.usage["calls"])
                 generation = _generation(record.generation)
                 self._emit(emit, generation, index[name], role, stop, stored=True)
-            missing = {name: job for name, job in index.items() if name not in found}
-            rest: list[_Job] = []
             if missing:
                 seeds = dict(zip(index, request.seeds, strict=True))
                 nodes = tuple(job.node for job in missing.values())
@@ -646,24 +659,25 @@ class Run:
                         self.warn(text)
                     given = reply.generations[: len(missing)]
                     reply = _counted(model, reply, live)
-                    ticket.partial = used + reply.usage
+                    used = replace(_together(model, [*known, reply.usage]), calls=reply.usage.calls)
+                    ticket.partial = used
                     if not given:
                         raise Malformed(f"{model.name} answered without a text")
                     if len(given) < len(missing):
                         model.native_n = False
                         self.note("n ignored", asked=len(missing), given=len(given))
+                    mark = {"short": next(iter(missing))} if len(given) < len(missing) else {}
                     records: dict[str, Record] = {}
                     for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
                         share = _share(model, reply, i)
-                        if i == 0:  # a replay counts the further attempts too
-                            share = replace(share, calls=share.calls + ticket.attempts)
-                        records[name] = Record(_written(generation), _plain(share))
+                        # a replay counts the further attempts too
+                        share = replace(share, calls=share.calls + ticket.attempts)
+                        records[name] = Record(_written(generation), {**_plain(share), **mark})
                     if store:
                         await store.put(model.name, key, records)
                 for name, generation in zip(missing, given, strict=False):
                     self._emit(emit, generation, index[name], role, stop, stored=False)
                 rest = list(missing.values())[len(given) :]
-                used = used + reply.usage
         except BaseException as error:
             if not sending and ticket.partial is None:
                 ticket.partial = used
@@ -760,20 +774,50 @@ def _counted(model: Model, reply: Reply, request: Request) -> Reply:
 
 
 def _share(model: Model, reply: Reply, i: int) -> Usage:
-    """Sample ``i``'s part of a call's usage: the first carries the prompt."""
+    """What sample ``i`` of a call would have cost alone: the call, the prompt and its own tokens.
+
+    What a server charged beyond the samples' tokens goes with the first.
+    """
     if len(reply.generations) == 1:
         return reply.usage
     u, tokens = reply.usage, reply.generations[i].tokens
+    reasoning = 0
     if i == 0:
-        rest = sum(g.tokens for g in reply.generations[1:])
-        others = model.price.usage(0, rest, calls=0)
-        return replace(
-            u,
-            completion_tokens=u.completion_tokens - rest,
-            usd=u.usd - others.usd,
-            flops=u.flops - others.flops,
-        )
-    return replace(model.price.usage(0, tokens, calls=0), estimated=u.estimated)
+        tokens = u.completion_tokens - sum(g.tokens for g in reply.generations[1:])
+        reasoning = u.reasoning_tokens
+    return model.price.usage(
+        u.prompt_tokens, tokens, cached=u.cached_tokens, reasoning=reasoning,
+        calls=u.calls, estimated=u.estimated,
+    )  # fmt: skip
+
+
+def _together(model: Model, parts: Sequence[Usage]) -> Usage:
+    """What samples of one prompt cost as one call: the prompt counts once, their tokens add up.
+
+    So a call of which a part was stored, or whose samples were stored by several calls, counts as it
+    would have without the store.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    prompt = max(parts, key=lambda u: (u.prompt_tokens, -u.cached_tokens))
+    return model.price.usage(
+        prompt.prompt_tokens,
+        sum(u.completion_tokens for u in parts),
+        cached=prompt.cached_tokens,
+        reasoning=sum(u.reasoning_tokens for u in parts),
+        calls=max(u.calls for u in parts),
+        estimated=any(u.estimated for u in parts),
+    )
+
+
+def _usage_of(record: Record) -> Usage:
+    return Usage(**{k: v for k, v in record.usage.items() if k != "short"})
+
+
+def _short_call(found: Mapping[str, Record], first: str) -> set[str]:
+    """The samples of the call that gave ``first``, where it gave fewer than it was asked for."""
+    mark = found[first].usage.get("short") if first in found else None
+    return {n for n, r in found.items() if r.usage.get("short") == mark} if mark else set()
 
 
 def _plain(usage: Usage) -> dict[str, Any]:
@@ -866,7 +910,7 @@ async def execute(strategy: Any, run: Run) -> Answer:
         if failure is not None:
             raise failure
         answer = Answer(None, "")
-        if stopped not in ("finished", "interrupted"):
+        if stopped not in ("finished", "interrupted", "cancelled", "store"):
             run.warn(f"the limit of {stopped} was reached before the first answer")
     if failure is not None:
         run.warn(f"ended early: {failure}")

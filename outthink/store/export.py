@@ -228,8 +228,9 @@ def _line(text: str, width: int) -> str:
 
 def _scores(sample: StoredSample) -> str:
     parts = []
-    for name, values in sample.scores.items():
-        label = name.rpartition("/")[2]
+    judged = [name for name in sample.scores if not name.startswith("reward/")]
+    for name in judged or sample.scores:  # a verifier's score has its reward model's in it
+        values, label = sample.scores[name], name.rpartition("/")[2]
         parts.append(f"{_line(label, 24)} {values[0]:.3f}" if values else _line(label, 24))
     if sample.logprob is not None:
         parts.append(f"logprob {sample.logprob:.2f}")

@@ -180,10 +180,6 @@ async def replay(
         found: Reader = reader_for(problem, reader or run.facts.get("reader"))
     else:
         found = reader
-    if any(event["kind"] == "n ignored" for event in await store.events_of(run)):
-        # the server gave fewer than it was asked for, and the run went on one by one
-        for stand_in in models.values():
-            stand_in.native_n = False
     view = _ReadOnly(store)
     live = Run(problem.public(), World(models, found, view), Meter(budget), run.seed)
     same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget

@@ -25,7 +25,7 @@ from outthink.strategies._common import check, decide
 @strategy("self_consistency")
 @dataclass(frozen=True)
 class SelfConsistency:
-    """The answer that most of n samples reach; ties go to the answer that came first."""
+    """The answer that most of n samples reach, or that weighs most; ``ties`` says who wins a tie."""
 
     n: int = 16
     weights: Any = part("verifier", None)

@@ -311,7 +311,7 @@ class PrmRecipe:
     seed: int = 0
     tokens: int = 20_000_000
     extra_layers: int = 2
-    problems: int = 12_000
+    problems: int = 7_000
     samples: int = 4
     temperature: float = 1.0
     sample_digits: tuple[int, ...] = (1, 6, 2, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from outthink.core.errors import BadInput, nearest
+from outthink.core.errors import BadInput, SpecError, nearest
 from outthink.core.grammar import Call, parse
 from outthink.core.nouns import Ints, Problem
 
@@ -30,7 +31,7 @@ _ANSWER = re.compile(
     r"|^\s*####\s*(.*)",
     re.IGNORECASE,
 )
-_OPTIONS = re.compile(r"^\s*\(?([A-J])[).:]\s+\S", re.MULTILINE)
+_OPTIONS = re.compile(r"^[ \t]*\(?([A-J])[).:]\s+\S", re.MULTILINE)
 _CHOICE = re.compile(r"(?<![A-Za-z])(?:\(([A-Ja-j])\)|([A-J])(?=[).,:;*}]|\s*$|\s+[-\u2013(]))")
 _UNIT = r"(?:\s+(?!pi\b)[A-Za-z]{2,}(?:\s+[A-Za-z]+){0,3})?"
 _SHORT = re.compile(rf"(?:[A-Za-z]\s*=\s*)?[$\u20ac\u00a3]?\s*({_NUMBER}){_UNIT}")
@@ -122,7 +123,7 @@ def choice(text: str) -> str | None:
     bare = re.fullmatch(r"\s*\(?([A-J])[).:]?\s*", text)
     if bare:
         return bare[1]
-    alone = re.findall(r"\(([A-J])\)|^\s*\**([A-J])[).:]?\**\s*$", text, flags=re.MULTILINE)
+    alone = re.findall(r"\(([A-J])\)|^[ \t]*\**([A-J])[).:]?\**[ \t]*$", text, flags=re.MULTILINE)
     return next((a or b for a, b in reversed(alone)), None)
 
 
@@ -146,6 +147,50 @@ def json_field(text: str, name: str) -> str | None:
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?(?:/[-+]?\d+)?")
 _MIXED = re.compile(r"([-+]?)(\d+)\s+(\d+)/(\d+)")
 
+_RAISED = str.maketrans(
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-"
+)
+_PARTS = "\u00bc-\u00be\u2150-\u215e"  # one half and its kin
+_SIGNS = str.maketrans({
+    "\u2212": "-", "\u2044": "/", "\u00f7": "/", "\u00d7": "\\times ", "\u00b7": "\\cdot ",
+    "\u22c5": "\\cdot ", "\u00b1": "\\pm ", "\u03c0": "\\pi ", "\u03b8": "\\theta ", "\u221e": "\\infty ",
+    "\u2264": "\\le ", "\u2265": "\\ge ", "\u2260": "\\ne ", "\u222a": "\\cup ", "\u2229": "\\cap ",
+    "\u2208": "\\in ", "\u2205": "\\emptyset ", "\u00b0": "^\\circ ",
+})  # fmt: skip
+
+
+def latex(answer: str) -> str:
+    r"""An answer in plain LaTeX: what is written in Unicode signs, repeating decimals, thousands.
+
+    ``3\u221a2`` is ``3\sqrt{2}``, ``x\u00b2`` is ``x^{2}``, ``0.1\overline{6}`` is ``\frac{1}{6}`` and
+    ``10,\!000`` is ``10000``.
+    """
+    text = re.sub(r"(?<=\d)(?:\\[,!]|,\\!|\{,\})(?=\d{3}(?!\d))", "", answer)
+    text = re.sub(r"(?<!\d)(\d*)\.(\d*)\\overline\s*\{?(\d+)\}?", _repeating, text)
+    if text.isascii():
+        return text
+    text = re.sub(rf"(?<=\d)\s*(?=[{_PARTS}])", " ", text)
+    text = re.sub(rf"[{_PARTS}]", lambda m: unicodedata.normalize("NFKC", m[0]), text)
+    text = re.sub(r"(\d+)\u2044(\d+)", r"\\frac{\1}{\2}", text)
+    raised = "[\u00b9\u00b2\u00b3\u2070\u2074-\u2079\u207b]+"
+    text = re.sub(raised, lambda m: f"^{{{m[0].translate(_RAISED)}}}", text)
+    text = re.sub(r"\u221a\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+(?:\.\d+)?|[A-Za-z]))", _root, text)
+    return text.translate(_SIGNS)
+
+
+def _repeating(found: re.Match[str]) -> str:
+    whole, before, again = found.groups()
+    if len(whole + before + again) > 400:
+        return found[0]
+    low = (10 ** len(again) - 1) * 10 ** len(before)
+    top = int(whole + before + again) - int(whole + before or "0")
+    value = Fraction(top, low)
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+def _root(found: re.Match[str]) -> str:
+    return f"\\sqrt{{{next(g for g in found.groups() if g is not None)}}}"
+
 
 def canonical_answer(answer: str) -> str:
     """The normal form under which equal answers are equal strings.
@@ -154,9 +199,10 @@ def canonical_answer(answer: str) -> str:
     ``50%``, ``3\\frac{1}{2}`` = ``7/2``.  Dollar signs, degrees, LaTeX dress, case and the spaces
     that do not part words are dropped.
     """
-    text = answer.strip().strip("$").strip().replace("\u2212", "-")
+    text = latex(answer).strip().strip("$").strip()
     text = re.sub(r"\\(?:left|right|displaystyle|quad)(?![a-zA-Z])|\\[!,;: ]|~", " ", text)
     text = re.sub(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\s+", " ", text)
     text = re.sub(r"\\[dt]?frac(?![a-zA-Z])\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
     text = re.sub(r"\\[dt]frac(?![a-zA-Z])", r"\\frac", text)
     text = re.sub(r"\\frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}", r"\\frac{\1}{\2}", text)
@@ -280,15 +326,16 @@ def reader_for(problem: Problem, spec: str | None) -> TextReader:
     tree = parse(spec)
     if not isinstance(tree, Call):
         raise BadInput(f"reader={spec!r}: write one of {', '.join(HOWS)}")
-    named: dict[str, Any] = dict(tree.kwargs)
+    # the one value that may be given by place
+    first = {"reader": "extract", "json": "field", "regex": "pattern"}.get(tree.name)
+    if len(tree.args) > (first is not None):
+        raise SpecError(f"{tree.name} takes fewer values by place", spec, tree.places[-1])
+    named: dict[str, Any] = {
+        **dict(zip([first or ""], tree.args, strict=False)),
+        **dict(tree.kwargs),
+    }
     values = {k: v.name if isinstance(v, Call) else v for k, v in named.items()}
-    if tree.name == "reader":
-        how = str(values.pop("extract", "auto"))
-    else:
-        how = tree.name
-        if tree.args and how in ("json", "regex"):
-            first = tree.args[0].name if isinstance(tree.args[0], Call) else tree.args[0]
-            values["field" if how == "json" else "pattern"] = first
+    how = str(values.pop("extract", "auto")) if tree.name == "reader" else tree.name
     known = ("equivalence", "field", "pattern")
     for name in values:
         if name not in known:

@@ -158,7 +158,8 @@ def _plain(text: str, names: Sequence[str]) -> str:
     said = re.sub(rf"<({'|'.join(names)})>", rf"\n{names[0]}: ", said, flags=re.IGNORECASE)
     said = re.sub(rf"</({'|'.join(names)})>", "\n", said, flags=re.IGNORECASE)
     said = _LATEX.sub(r" \1 ", _LATEX.sub(r" \1 ", said))
-    return _DRESS.sub(" ", said)
+    lines = (" ".join(line.split()) for line in _DRESS.sub(" ", said).splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 def _fields(text: str, names: Sequence[str]) -> str:
@@ -172,7 +173,8 @@ def _fields(text: str, names: Sequence[str]) -> str:
             continue
         fields = {str(k).lower(): v for k, v in value.items()}
         said = [fields[name] for name in names if name in fields]
-        out += text[at:start] + f"\n{names[0]}: {said[0]}\n" if said else text[at:end]
+        plain = said[0] if said and isinstance(said[0], (str, int, float)) else ""
+        out += text[at:start] + f"\n{names[0]}: {plain}\n" if said else text[at:end]
         at = end
     return out + text[at:]
 
@@ -185,11 +187,13 @@ _MARK_DIGITS = 10
 
 def _mark(*texts: str) -> str:
     """A mark for the tags around these texts: a hash of them that is in none of them."""
-    mark = ""
-    while not mark or any(mark in text for text in texts):
-        known = "\0".join((mark, *texts)).encode("utf-8", "surrogatepass")
+    turn = 0
+    while True:
+        known = "\0".join((str(turn), *texts)).encode("utf-8", "surrogatepass")
         mark = hashlib.sha256(known).hexdigest()[:_MARK_DIGITS]
-    return mark
+        if not any(mark in text for text in texts):
+            return mark
+        turn += 1
 
 
 def _block(name: str, mark: str, text: str) -> str:
@@ -366,7 +370,7 @@ class Judge:
         read: Callable[[str], T | None],
     ) -> list[tuple[bool, T | None]]:
         """For each prompt: did a judgement come, and what does it say?"""
-        params: dict[str, Any] = {"temperature": self.temperature}
+        params: dict[str, Any] = {"temperature": self.temperature, "tools": ()}
         if self.max_tokens is not None:
             params["max_tokens"] = self.max_tokens
         model = "main" if self.model is None else self.model

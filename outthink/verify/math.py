@@ -28,12 +28,13 @@ from outthink.core.errors import BadInput, VerifierError
 from outthink.core.nouns import Problem, Sample, Score
 from outthink.core.registry import register
 from outthink.core.run import Run
-from outthink.verify.extract import TextReader, canonical_answer
+from outthink.verify.extract import TextReader, canonical_answer, latex
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 START_SECONDS = 60.0
 
 _NUMBER = re.compile(r"-?\d+(?:/\d+)?")
+_DECIMAL = re.compile(r"-?\d+(?:\.\d+)?(?:\s*\\?%)?|-?\d+/\d+|-?\\frac\{-?\d+\}\{\d+\}")
 _WORDS = re.compile(r"[A-Za-z]{4,}(?: [A-Za-z]+)*")
 
 
@@ -128,13 +129,12 @@ class Workers:
                 except BaseException:
                     self._drop(worker)
                     raise
-                if reply is not None:
+                if reply is not None and reply["found"] is not None:
                     with self._lock:
                         self._idle.append(worker)
-                    found: int | None = reply["found"]
-                    return found
+                    return int(reply["found"])
                 self._drop(worker)
-                if worker.late:
+                if worker.late or reply is not None:  # out of time, or of memory
                     break
             return None
 
@@ -191,24 +191,54 @@ async def _find(golds: Sequence[str], answer: str, seconds: float) -> int | None
     )
 
 
-def _clean(answer: str) -> str:
-    """What math-verify is shown: it reads no ``6e23``, but ``6\\cdot10^{23}``."""
-    text = answer.strip().strip("$").strip()
-    return re.sub(r"^([-+]?\d+(?:\.\d+)?)[eE]\+?(-?\d+)$", r"\1\\cdot10^{\2}", text)
-
-
 def _kind(form: str) -> str:
     return "number" if _NUMBER.fullmatch(form) else "words" if _WORDS.fullmatch(form) else "other"
 
 
-async def equal(reference: str, answer: str, seconds: float = 3.0) -> bool | None:
-    """Are two expressions equal?  ``None`` when that could not be told within ``seconds``."""
+def _shown(answer: str, form: str) -> str:
+    """What math-verify is asked about, or nothing where it would read a part for the whole.
+
+    It stops without a word at a sign that it does not know.  Of numbers it is shown the exact value,
+    where they are not plain decimals, percents or fractions.
+    """
+    text = latex(answer).strip().strip("$").strip()
+    if _kind(form) == "number" and not _DECIMAL.fullmatch(text):
+        power = re.fullmatch(r"([-+]?\d+(?:\.\d+)?)[eE]\+?(-?\d+)", text)
+        return f"{power[1]}\\cdot10^{{{power[2]}}}" if power else form
+    text = re.sub(r"\s*\*\s*(?=\\)", r"\\cdot ", _roots(re.sub(r"[ \t\r\n]+", " ", text)))
+    return text if text.isascii() and text.isprintable() else ""
+
+
+def _roots(text: str) -> str:
+    """``sqrt(...)`` as LaTeX, whatever stands in it."""
+    while found := re.search(r"(?<![\\a-zA-Z])sqrt\s*\(", text):
+        depth, end = 1, found.end()
+        while depth and end < len(text):
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        if depth:
+            break
+        text = f"{text[: found.start()]}\\sqrt{{{text[found.end() : end - 1]}}}{text[end:]}"
+    return text
+
+
+def _pair(reference: str, answer: str) -> bool | tuple[str, str]:
+    """Are they equal, as far as normal forms say?  Else what math-verify is to compare."""
     one, two = canonical_answer(reference), canonical_answer(answer)
     if one == two:
         return True
     if "words" in (_kind(one), _kind(two)):
         return False
-    found = await _find([_clean(reference)], _clean(answer), seconds)
+    gold, said = _shown(reference, one), _shown(answer, two)
+    return (gold, said) if gold and said else False
+
+
+async def equal(reference: str, answer: str, seconds: float = 3.0) -> bool | None:
+    """Are two expressions equal?  ``None`` when that could not be told within ``seconds``."""
+    pair = _pair(reference, answer)
+    if isinstance(pair, bool):
+        return pair
+    found = await _find([pair[0]], pair[1], seconds)
     return None if found is None else found == 0
 
 
@@ -217,10 +247,8 @@ def math_match(text: str, reference: str, seconds: float = 3.0) -> bool:
     answer = TextReader().extract(text)
     if answer is None:
         return False
-    one, two = canonical_answer(reference), canonical_answer(answer)
-    if one == two or "words" in (_kind(one), _kind(two)):
-        return one == two
-    return _POOL.find([_clean(reference)], _clean(answer), seconds) == 0
+    pair = _pair(reference, answer)
+    return pair if isinstance(pair, bool) else _POOL.find([pair[0]], pair[1], seconds) == 0
 
 
 async def merge(answers: Sequence[str], seconds: float = 2.0) -> list[int]:
@@ -237,11 +265,13 @@ async def merge(answers: Sequence[str], seconds: float = 2.0) -> list[int]:
     for answer in answers:
         form = canonical_answer(answer)
         if form not in known:
-            text, kind = _clean(answer), _kind(form)
+            text, kind = _shown(answer, form), _kind(form)
             rivals = [
                 i
-                for i, (_, other) in enumerate(heads)
+                for i, (rival, other) in enumerate(heads)
                 if i not in slow
+                and text
+                and rival
                 and "words" not in (kind, other)
                 and (kind, other) != ("number", "number")
             ]

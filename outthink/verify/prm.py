@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Problem, Sample, Score
 from outthink.core.registry import part, register
 from outthink.core.run import Run
 from outthink.models.fly import FlyPrm
-from outthink.select.aggregate import Aggregate, aggregate
+from outthink.select.aggregate import AGGREGATES, Aggregate, aggregate
 
 
 @register("verifier", "prm", sources=("S050",))
@@ -20,6 +21,12 @@ class Prm:
 
     model: Any = part("model", FlyPrm())
     aggregate: Aggregate = "last"
+
+    def __post_init__(self) -> None:
+        if self.aggregate not in AGGREGATES:
+            raise BadInput(
+                f"prm: aggregate={self.aggregate!r}{nearest(self.aggregate, AGGREGATES)}"
+            )
 
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
         """Score each text by its steps."""

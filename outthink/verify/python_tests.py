@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,13 +13,44 @@ from outthink.core.errors import BadInput
 from outthink.core.nouns import Problem, Sample, Score
 from outthink.core.registry import register
 from outthink.core.run import Run
-from outthink.verify.sandbox import run_python
+from outthink.verify.extract import spoken
+from outthink.verify.sandbox import check_python
+
+#: programs that run side by side in one call of the verifier
+SIDE_BY_SIDE = 2
+
+_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)")
+_PYTHON = ("python", "py", "python3", "py3", "ipython", "python2")
 
 
 def code_of(text: str) -> str:
-    """The last fenced Python block of a text, or the whole text."""
-    blocks = re.findall(r"```(?:python|py)?[ \t]*\n(.*?)```", text, re.DOTALL)
-    return str(blocks[-1]) if blocks else text
+    """The last fenced Python block of a text, else the last without a language, or the whole text.
+
+    Thinking is not read.  A block that is not closed, as in a text that was cut, goes to the end.
+    """
+    text = spoken(text)
+    named: list[str] = []
+    plain: list[str] = []
+    opening: re.Match[str] | None = None
+    body: list[str] = []
+    for line in [*text.split("\n"), None]:
+        found = None if line is None else _FENCE.fullmatch(line.rstrip())
+        if opening is None:
+            opening, body = found, []
+        elif line is None or (
+            found and not found["info"] and found["fence"].startswith(opening["fence"])
+        ):
+            code = "\n".join(body) + "\n"
+            language = re.split(r"[\s,:{}=.]+", opening["info"].strip("{. ").lower())[0]
+            if code.strip() and (language in _PYTHON or not language):
+                (named if language else plain).append(
+                    textwrap.dedent(code) if opening["indent"] else code
+                )
+            opening = None
+        else:
+            body.append(line)
+    blocks = named or plain
+    return blocks[-1] if blocks else text
 
 
 @register("verifier", "python_tests")
@@ -30,21 +62,24 @@ class PythonTests:
     seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        if not self.tests.strip() or self.seconds <= 0:
-            raise BadInput("python_tests: give tests, and seconds above 0")
+        if not self.tests.strip():
+            raise BadInput(
+                "python_tests: tests is empty: write statements such as assert f(1) == 2"
+            )
+        if not 0 < self.seconds <= 600:
+            raise BadInput(f"python_tests: seconds={self.seconds} must be above 0 and at most 600")
 
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
-        """Run each sample's code, two at a time."""
-        scores = [Score(0.0)] * len(samples)
-        slot = anyio.Semaphore(2)
+        """Run each sample's code, two at a time; equal codes once."""
+        codes = [code_of(s.text) for s in samples]
+        passed: dict[str, bool] = {}
+        slot = anyio.Semaphore(SIDE_BY_SIDE)
 
-        async def one(i: int, text: str) -> None:
+        async def one(code: str) -> None:
             async with slot:
-                program = f"{code_of(text)}\n\n{self.tests}"
-                outcome = await anyio.to_thread.run_sync(run_python, program, self.seconds)
-                scores[i] = Score(float(outcome.passed))
+                passed[code] = (await check_python(code, self.tests, self.seconds)).passed
 
         async with anyio.create_task_group() as tasks:
-            for i, sample in enumerate(samples):
-                tasks.start_soon(one, i, sample.text)
-        return scores
+            for code in dict.fromkeys(codes):
+                tasks.start_soon(one, code)
+        return [Score(float(passed[code])) for code in codes]

@@ -5,6 +5,7 @@ A strategy never sees a problem's reference, so each of them carries its own.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from outthink.core.errors import BadInput
 from outthink.core.nouns import Problem, Sample, Score
 from outthink.core.registry import register
 from outthink.core.run import Run
-from outthink.verify.extract import TextReader, canonical_answer, last_number, spoken
+from outthink.verify.extract import TextReader, canonical_answer, spoken
 from outthink.verify.extract import choice as letter_of
 
 
@@ -42,12 +43,24 @@ def choice_match(text: str, reference: str) -> bool:
     return letter is not None and letter == (letter_of(reference) or reference.strip().upper())
 
 
+#: a number beside words and a unit: "about 1,250.5 apples", "v = 3 m/s", "$4 each"; not "2 pi"
+_ONE = re.compile(
+    r"(?:(?:[a-z]+\s+)+|[a-z]\s*[=:]\s*)?[$\u20ac\u00a3]?\s*"
+    r"(?P<number>[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:e[-+]?\d{1,3})?)"
+    r"(?:\s+(?!pi\b|and\b)[a-z]+(?:[ /][a-z]+){0,3})?\s*\.?",
+    re.IGNORECASE,
+)
+
+
 def _value(answer: str) -> Fraction | None:
-    for text in (canonical_answer(answer), last_number(answer)):
-        try:
-            return Fraction(text) if text is not None and len(text) <= 400 else None
-        except (ValueError, ZeroDivisionError):
-            continue
+    """The number that an answer is: alone, or the only one beside words and a unit."""
+    form = canonical_answer(answer)
+    with contextlib.suppress(ValueError):  # beyond 4300 digits Python reads no number
+        if re.fullmatch(r"-?\d+(?:/\d+)?", form):
+            return Fraction(form)
+        beside = _ONE.fullmatch(form) or _ONE.fullmatch(answer.strip())
+        if beside:
+            return Fraction(beside["number"].replace(",", ""))
     return None
 
 
@@ -108,7 +121,7 @@ class Choice:
     reference: str
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-J]", self.reference.strip().upper()):
+        if not re.fullmatch(r"[A-J]", str(self.reference).strip().upper()):
             raise BadInput(f"choice: reference={self.reference!r} must be a letter from A to J")
 
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
@@ -126,6 +139,8 @@ class Regex:
     where: Literal["text", "answer"] = "text"
 
     def __post_init__(self) -> None:
+        if self.where not in ("text", "answer"):
+            raise BadInput(f"regex: where={self.where!r} must be text or answer")
         try:
             re.compile(self.pattern)
         except re.error as error:

@@ -1,13 +1,18 @@
 """Running untrusted Python in a subprocess with limits.
 
 In force everywhere: an own session that is killed whole at the time limit, limits on processor time,
-memory, file size and open files, an empty environment, a temporary working directory, capped output.
-Where the system allows, also no network (an own network namespace).  The files of the machine can be
-read: use a container for programs that you fear.
+memory, file size and open files, an environment without anything of ours, a temporary working
+directory, capped output.  Where the system allows namespaces, also no network, and no sight of other
+processes: they hold secrets in their environment, and a child that left the session dies too.
+
+Not in force: the files of the machine can be read, and written where you may write them; and a
+program that takes the interpreter apart can claim to have passed.  Use a container for programs that
+you fear.  ``isolation()`` and ``outthink doctor`` say what is in force.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import resource
@@ -17,20 +22,31 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio.to_thread
+
+#: bytes of output that are kept
+SHOWN = 20_000
+
+_PROCESSES = ("--pid", "--fork", "--kill-child", "--mount-proc")
+#: from the most to the least; in an own user namespace even root has no power outside it
+_WALLS = (("--user", "--map-root-user", "--net", *_PROCESSES), ("--net", *_PROCESSES),
+          ("--user", "--map-root-user", "--net"), ("--net",))  # fmt: skip
+
 
 @functools.lru_cache(maxsize=1)
-def _without_network() -> tuple[str, ...]:
+def _wall() -> tuple[str, ...]:
+    """The command that runs another one in namespaces of its own, as far as the system allows."""
     tool = shutil.which("unshare")
-    for flags in (("-n",), ("-rn",)):
-        if tool:
-            tried = subprocess.run(
-                [tool, *flags, "true"], capture_output=True, timeout=10, check=False
-            )
-            if tried.returncode == 0:
-                return (tool, *flags)
+    for flags in _WALLS if tool else ():
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = (str(tool), *flags)
+            subprocess.run([*command, "true"], capture_output=True, timeout=10, check=True)
+            return command
     return ()
 
 
@@ -38,9 +54,11 @@ def isolation() -> dict[str, bool]:
     """What is in force on this system."""
     return {
         "own session and time limit": True,
-        "processor, memory and file limits": True,
+        "processor and file limits": True,
+        "memory limit": sys.platform.startswith("linux"),
         "empty environment": True,
-        "no network": bool(_without_network()),
+        "no network": "--net" in _wall(),
+        "no other processes": "--pid" in _wall(),
         "no file system": False,
     }
 
@@ -54,50 +72,92 @@ class Outcome:
     timed_out: bool = False
 
 
-def run_python(code: str, seconds: float = 5.0, megabytes: int = 512) -> Outcome:
-    """Run a program; blocking.  It has passed when its last line was reached.
+def run_python(
+    code: str,
+    seconds: float = 5.0,
+    megabytes: int = 512,
+    *,
+    tests: str = "",
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Run a program, and after it ``tests`` in its namespace; blocking, until ``stop`` is set.
 
-    That is told by a file whose name is drawn anew for each run and written by the last line; a
-    program that ends itself early does not pass.
+    It has passed when the last line was reached.  That is told by a file whose name is drawn anew for
+    each run; a program that ends itself early does not pass.  Without tests it is ``__main__``.
     """
     token = secrets.token_hex(16)
-    with tempfile.TemporaryDirectory(prefix="outthink-") as folder:
-        program = f"{code}\n\nopen({token!r}, 'w').close()\n"
-        Path(folder, "program.py").write_text(program, encoding="utf-8")
-
-        def limit() -> None:
-            size = megabytes << 20
-            cpu = int(seconds) + 1
-            resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
-            resource.setrlimit(resource.RLIMIT_AS, (size, size))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-            if os.getuid() != 0:
-                resource.setrlimit(resource.RLIMIT_NPROC, (256, 256))
-
-        out = Path(folder, "output")
-        with out.open("wb") as sink:
-            process = subprocess.Popen(
-                [*_without_network(), sys.executable, "-I", "program.py"],
-                cwd=folder,
-                env={"PATH": "/usr/bin:/bin"},
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=limit,
-            )
-            timed_out = False
-            try:
-                process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                timed_out = True
-            finally:
-                try:
-                    os.killpg(process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    timed_out = timed_out and process.poll() is None
-                process.wait()
+    with (
+        tempfile.TemporaryDirectory(prefix="outthink-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryFile() as sink,
+    ):
+        for name, source in (("program.py", code), ("tests.py", tests)):
+            if source or name == "program.py":
+                Path(folder, name).write_bytes(source.encode("utf-8", "surrogatepass"))
+        process = subprocess.Popen(
+            [*_wall(), sys.executable, "-s", "-P", "-B", str(_PROGRAM)],
+            cwd=folder,
+            env=_environment(folder),
+            stdin=subprocess.PIPE,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=functools.partial(_limit, seconds, megabytes),
+        )
+        try:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError), process.stdin as pipe:
+                pipe.write(token.encode())
+            _wait(process, seconds, stop or threading.Event())
+            timed_out = process.poll() is None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         passed = not timed_out and process.returncode == 0 and Path(folder, token).exists()
-        text = out.read_bytes()[:20_000].decode("utf-8", errors="replace")
+        text = os.pread(sink.fileno(), SHOWN, 0).decode("utf-8", errors="replace")
     return Outcome(passed, text, timed_out)
+
+
+async def check_python(code: str, tests: str, seconds: float = 5.0) -> Outcome:
+    """``run_python`` in a thread; its process is ended when the caller is cancelled."""
+    stop = threading.Event()
+    work = functools.partial(run_python, code, seconds, tests=tests, stop=stop)
+    try:
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    finally:
+        stop.set()
+
+
+_PROGRAM = Path(__file__).with_name("_sandbox_program.py")
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Nothing of ours; sets are ordered alike in each run, and numpy starts no threads."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    fixed = {"PATH": "/usr/bin:/bin", "HOME": folder, "TMPDIR": folder, "PYTHONHASHSEED": "0"}
+    return {**fixed, **threads}
+
+
+def _limit(seconds: float, megabytes: int) -> None:
+    """In the child, before it becomes another program."""
+    cpu, size = int(seconds) + 1, megabytes << 20
+    for name, most in (
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_AS, size),
+        (resource.RLIMIT_FSIZE, 1 << 20),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with contextlib.suppress(ValueError, OSError):  # macOS takes no memory limit
+            resource.setrlimit(name, (most, most))
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float, stop: threading.Event) -> None:
+    """Until the process ends, its time is over or ``stop`` is set."""
+    deadline = time.monotonic() + seconds
+    while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+        try:
+            process.wait(min(left, 0.05))
+        except subprocess.TimeoutExpired:
+            continue
+        return

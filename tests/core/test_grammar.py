@@ -134,14 +134,12 @@ def test_the_caret_in_a_long_spec_stays_under_its_sign():
     ],
 )
 def test_hostile_specs_are_refused_quickly(text):
-    started = time.perf_counter()
+    started = time.process_time()  # of this process alone: a busy machine changes little
     with pytest.raises(SpecError):
         build(text, "strategy")
-    parse_time = time.perf_counter() - started
-    started = time.perf_counter()
     with pytest.raises(SpecError):
         parse(text)
-    assert min(parse_time, time.perf_counter() - started) < 0.1
+    assert time.process_time() - started < 1.0
 
 
 def test_deep_trees_are_refused_by_dump_and_build_too():

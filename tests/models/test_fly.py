@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import anyio
 import numpy as np
@@ -213,3 +215,44 @@ def test_the_weights_carry_their_recipe_and_are_small():
         assert json.loads(metadata["recipe"])["seed"] == 0
     total = sum(p.stat().st_size for p in WEIGHTS.rglob("*") if p.is_file())
     assert total < 10_000_000
+
+
+BLAS = """
+import threading
+from threadpoolctl import threadpool_info, threadpool_limits
+import numpy
+from outthink.models.fly.engine import one_thread
+
+def number():
+    found = [c["num_threads"] for c in threadpool_info() if c["user_api"] == "blas"]
+    return found[0] if found else 1
+
+threadpool_limits(2, user_api="blas")  # the main thread has set it, and keeps it
+before = number()
+inside, ready, done = [], threading.Event(), threading.Event()
+
+def compute():
+    with one_thread():
+        inside.append(number())
+        ready.set()
+        done.wait(5)
+
+for _ in range(2):
+    ready.clear()
+    done.clear()
+    thread = threading.Thread(target=compute)
+    thread.start()
+    assert ready.wait(5)
+    with one_thread():  # beside it, and it ends first
+        assert number() == 1
+    assert number() == 1
+    done.set()
+    thread.join(5)
+    assert number() == before, (number(), before)
+assert inside == [1, 1], inside
+"""
+
+
+def test_one_blas_thread_while_any_thread_computes_and_the_old_number_after():
+    # in a process of its own: here a worker may still be about
+    subprocess.run([sys.executable, "-c", BLAS], check=True, timeout=60)

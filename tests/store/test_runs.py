@@ -406,3 +406,39 @@ def test_no_key_is_ever_stored(tmp_path, monkeypatch):
             assert "sk-planted" not in (tmp_path / "out.json").read_text()
 
     anyio.run(main)
+
+
+# -- what was stored by another run ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("filled", [0, 3, 8, 10])
+def test_usage_does_not_depend_on_what_the_store_holds(tmp_path, native, filled):
+    """A part of the samples is there, from a run that asked for fewer: the whole counts the same."""
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        model = {"native_n": native}
+        if filled:
+            await solve(url, Toy(**model), Vote(filled))
+        budget = "calls=1" if native else "calls=10"
+        mixed = await solve(url, Toy(**model), Vote(10), budget)
+        plain = await solve(str(tmp_path / "t.db"), Toy(**model), Vote(10), budget)
+        assert parts(mixed) == parts(plain)
+        assert mixed.stopped == "finished"
+
+    anyio.run(main)
+
+
+def test_a_server_that_ignored_n_is_resumed_as_it_was(tmp_path):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        first = await solve(url, Toy(native_n=True, gives=2), Vote(7))
+        again = Toy(native_n=True, gives=2)
+        second = await solve(url, again, Vote(7))
+        assert again.calls == 0
+        assert parts(first) == parts(second)
+        assert second.usage.stored_calls == second.usage.calls == 6
+
+    anyio.run(main)

@@ -1,3 +1,5 @@
+import time
+
 import anyio
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from outthink.core.errors import BadInput
 from outthink.core.nouns import Problem
-from outthink.verify.extract import TextReader, canonical_answer, reader_for
+from outthink.verify.extract import TextReader, canonical_answer, latex, reader_for, spoken
 
 AUTO = TextReader()
 
@@ -99,3 +101,66 @@ def test_reader_specs():
     for wrong in ("boxd", "reader(extract=boxed, eq=math)", 'regex(pattern="(")', "3"):
         with pytest.raises(BadInput):
             reader_for(plain, wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plain", "plain"),
+        ("<think>a</think>b", "b"),
+        ("a</think>b", "b"),  # begun in the prompt
+        ("<think>a", ""),
+        ("b\n<think>a", "b\n"),
+        ("the tag <think> opens it", "the tag <think> opens it"),
+        ("<think>a</think>b<think>c</think>d", "bd"),
+        ("<think>a<think>b</think>c</think>d", "d"),
+        ("<thinking>a</thinking>b", "b"),
+    ],
+)
+def test_thinking_is_not_spoken(text, said):
+    assert spoken(text) == said
+    assert spoken(said) == said
+
+
+@pytest.mark.parametrize(
+    ("answer", "plain"),
+    [
+        ("3\u221a2", "3\\sqrt{2}"),
+        ("\u221a(x+1)", "\\sqrt{x+1}"),
+        ("x\u00b2", "x^{2}"),
+        ("x\u207b\u00b9", "x^{-1}"),
+        ("3\u00bd", "3 \\frac{1}{2}"),
+        ("0.1\\overline{6}", "\\frac{1}{6}"),
+        ("0.\\overline{142857}", "\\frac{1}{7}"),
+        ("12,\\!345,\\!678", "12345678"),
+        ("\\overline{AB}", "\\overline{AB}"),
+        ("1,\\!2", "1,\\!2"),
+    ],
+)
+def test_signs_and_repeating_decimals_are_written_as_latex(answer, plain):
+    assert latex(answer) == plain
+    assert latex(plain) == plain
+
+
+@given(st.fractions(0, 50, max_denominator=60))
+def test_a_repeating_decimal_is_its_fraction(x):
+    digits, rests, rest = "", [], x.numerator % x.denominator
+    while rest not in rests:
+        rests.append(rest)
+        digits += str(10 * rest // x.denominator)
+        rest = 10 * rest % x.denominator
+    begin = rests.index(rest)
+    shown = f"{x.numerator // x.denominator}.{digits[:begin]}\\overline{{{digits[begin:]}}}"
+    assert canonical_answer(shown) == canonical_answer(f"{x.numerator}/{x.denominator}")
+
+
+@pytest.mark.parametrize(
+    "piece", ["\n", " \n", "1", "\\left", "<think>", "(", "1,", ".\\overline", "A) "]
+)
+def test_long_texts_without_sense_are_read_in_time(piece):
+    text = "Answer" + 40_000 * piece
+    started = time.monotonic()
+    for options in (False, True):
+        TextReader(options=options).extract(text)
+    canonical_answer(text)
+    assert time.monotonic() - started < 10  # where time grows with the square, it is minutes

@@ -1,6 +1,5 @@
 import pytest
 
-from outthink.verify.python_tests import code_of
 from outthink.verify.sandbox import isolation, run_python
 
 
@@ -37,8 +36,3 @@ def test_the_network_is_away_where_it_is_said():
     code = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), 1)\n"
     code += "except OSError as e:\n    assert 'unreachable' in str(e).lower(), e"
     assert run_python(code).passed
-
-
-def test_code_is_taken_from_the_last_block():
-    assert code_of("a\n```python\nx = 1\n```\nb\n```\ny = 2\n```") == "y = 2\n"
-    assert code_of("x = 1") == "x = 1"

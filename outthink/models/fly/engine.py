@@ -33,6 +33,19 @@ _COMPUTING: list[object] = []
 _LIMITS: list[Any] = []
 
 
+def _take_control() -> None:
+    """Let this thread set the number of BLAS threads, whichever thread set it last.
+
+    From threadpoolctl 3.8 on, the first thread to set it owns it, and others are silently ignored.
+    """
+    import threadpoolctl
+
+    owner = getattr(threadpoolctl, "OpenBLASController", None)
+    clear = getattr(owner, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """One BLAS thread while fly computes: products this small only lose by more, and on a busy
@@ -42,7 +55,9 @@ def one_thread() -> Iterator[None]:
     token = object()
     with _COUNT_LOCK:
         if not _COMPUTING:
+            _take_control()
             _LIMITS.append(threadpool_limits(1, user_api="blas"))
+            _take_control()
         _COMPUTING.append(token)
     try:
         yield
@@ -50,7 +65,9 @@ def one_thread() -> Iterator[None]:
         with _COUNT_LOCK:
             _COMPUTING.remove(token)
             if not _COMPUTING:
+                _take_control()
                 _LIMITS.pop().restore_original_limits()
+                _take_control()
 
 
 def load_safetensors(path: Path) -> tuple[dict[str, F32], dict[str, str]]:
