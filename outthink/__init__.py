@@ -9,7 +9,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outthink.core import registry as _registry
@@ -55,6 +58,7 @@ __all__ = [
     "Usage",
     "__version__",
     "asolve",
+    "load_file",
     "part",
     "register",
     "solve",
@@ -68,6 +72,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'outthink' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def _load_parts() -> None:
     """Import every module of the packages that hold parts, and those of installed plug-ins."""
     from importlib.metadata import entry_points
@@ -79,6 +87,31 @@ def _load_parts() -> None:
             import_module(f"outthink.{package}.{module.name}")
     for plugin in entry_points(group="outthink.parts"):
         plugin.load()
+    for path in filter(None, os.environ.get("OUTTHINK_PARTS", "").split(os.pathsep)):
+        load_file(path)
+
+
+def load_file(path: str) -> None:
+    """Import a Python file of one's own parts (strategies, verifiers, models): they are registered.
+
+    The files named by the variable ``OUTTHINK_PARTS`` are loaded by themselves.
+    """
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    from outthink.core.errors import BadInput
+
+    file = Path(path).expanduser()
+    spec = spec_from_file_location(f"outthink_parts_{file.stem}", file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise BadInput(f"{path} is no Python file of parts: name one that ends in .py")
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their types up there
+    try:
+        spec.loader.exec_module(module)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 _registry.on_first_use(_load_parts)

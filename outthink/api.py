@@ -5,12 +5,14 @@ A ``Session`` opens models once and runs many problems on them; ``solve`` is a s
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import secrets
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +21,7 @@ import anyio
 from outthink.core import registry
 from outthink.core.budget import Budget, Meter
 from outthink.core.errors import BadInput, MissingNeed
-from outthink.core.model import CAPABILITIES, Model
+from outthink.core.model import CAPABILITIES, REWARD, Model
 from outthink.core.nouns import Answer, Message, Problem
 from outthink.core.run import Memory, Reader, Run, World, execute
 
@@ -56,15 +58,37 @@ def check_needs(strategy: Any, model: Model) -> None:
         name = strategy.registered[1]
         if need == "VERIFIER":
             if not any(parts_of(strategy, "verifier")):
+                at = next(
+                    f.name
+                    for f in dataclasses.fields(strategy)
+                    if f.metadata.get("kind") == "verifier"
+                )
                 raise MissingNeed(
-                    f"{name} needs a verifier: write {name}(verifier=prm) or see 'outthink verifiers'"
+                    f"{name} needs a verifier: write {name}({at}=prm) where fly's reward model knows "
+                    f"the problems, else another of 'outthink verifiers', such as {name}({at}=judge)"
                 )
         elif need in CAPABILITIES and need not in model.capabilities:
             have = ", ".join(sorted(model.capabilities)) or "none"
             raise MissingNeed(
                 f"{name} needs a model with {need}, which {model.name} lacks (it has: {have}); "
-                "'outthink models' lists what each model can do"
+                + getattr(model, "hints", {}).get(need, "'outthink models' says what each can do")
             )
+
+
+def check_main(model: Model) -> None:
+    """Raise ``BadInput`` for a model that writes nothing."""
+    if REWARD in model.capabilities:
+        name = model.name
+        raise BadInput(f"{name} scores texts and writes none: it belongs in a verifier, as in prm")
+
+
+def check_counted(limits: Budget, models: Sequence[Model]) -> None:
+    """Raise ``BadInput`` for a limit that cannot hold, since a model does not count against it."""
+    for limit in limits.limits():
+        for model in models:
+            told = getattr(model, "uncounted", {}).get(limit)
+            if told:
+                raise BadInput(f"a budget in {limit} cannot hold: {told}")
 
 
 class Session:
@@ -126,6 +150,8 @@ class Session:
     @property
     def model(self) -> Model:
         """The opened main model."""
+        if "main" not in self._opened:
+            raise BadInput("this session is not open: write 'async with Session(...) as session:'")
         return self._opened["main"]
 
     async def solve(
@@ -144,7 +170,10 @@ class Session:
 
         given = Problem.of(problem)
         limits = Budget.parse(budget) if isinstance(budget, str) else budget or Budget()
+        if not isinstance(limits, Budget):
+            raise BadInput(f"budget={budget!r}: write a Budget or a text such as 'tokens=20k'")
         built = registry.build(strategy, "strategy")
+        check_main(self.model)
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise BadInput(f"seed={seed!r}: a seed is a whole number")
         for spec in parts_of(built, "model"):
@@ -154,7 +183,12 @@ class Session:
         if prepare is not None:
             await prepare(needs_of(built), meter)
         check_needs(built, self.model)
+        check_counted(limits, [self.model, *(self._opened[s] for s in parts_of(built, "model"))])
         reader = self._reader_given
+        if reader is None:
+            told = {v.reader for v in parts_of(built, "verifier") if hasattr(v, "reader")}
+            reader = told.pop() if len(told) == 1 else None
+        told_reader = reader
         if reader is None or isinstance(reader, str):
             reader = reader_for(given, reader)
         name = run or secrets.token_hex(6)
@@ -189,8 +223,8 @@ class Session:
         }
         if given.tools:
             facts["tools"] = [dict(t) for t in given.tools]
-        if isinstance(self._reader_given, str):
-            facts["reader"] = self._reader_given
+        if isinstance(told_reader, str):
+            facts["reader"] = told_reader
         if self.store:
             await self.store.begin(name, facts)
         answer = None
@@ -246,6 +280,8 @@ def trace_of(world: World) -> dict[str, Any]:
             "tokens": s.tokens,
             "logprob": s.logprob,
             "stored": s.stored,
+            "role": s.role,
+            "answer": world.read(s) if s.finished and s.role == "main" else None,
             "scores": {
                 name: [book[s.node].value, *book[s.node].steps]
                 for name, book in world.scores.items()
@@ -302,23 +338,24 @@ def solve(
     ``Budget`` or ``"tokens=20k, seconds=30"``.  One ``seed`` decides everything that is drawn.
     ``store`` is a file or URL where every call is remembered; ``observer`` sees every event of the
     run as it happens, and ``on_start`` is handed the run.  Ctrl-C ends the run with the best
-    answer so far (``answer.stopped == "interrupted"``).
+    answer so far (``answer.stopped == "interrupted"``).  Works in a notebook too, where a loop is
+    running already; code that is itself async awaits ``asolve``.
 
     Raises ``BadInput`` for a wrong value, before anything is spent, and ``WorldError`` when a
     server or a file fails and no answer was reached.
     """
 
-    async def main() -> Answer:
-        started: list[Run] = []
+    runs: list[Run] = []
 
+    async def main() -> Answer:
         def start(run: Run) -> None:
-            started.append(run)
+            runs.append(run)
             if on_start:
                 on_start(run)
 
         async with anyio.create_task_group() as tasks:
             if threading.current_thread() is threading.main_thread():
-                await tasks.start(_watch_interrupts, started)
+                await tasks.start(_watch_interrupts, runs)
             answer = await asolve(
                 problem,
                 model=model,
@@ -335,9 +372,42 @@ def solve(
         return answer
 
     try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        return _beside(main, runs)
+    try:
         return anyio.run(main)
     except BaseExceptionGroup as group:
         raise _only(group) from None
+
+
+def _beside(main: Callable[[], Awaitable[Answer]], runs: list[Run]) -> Answer:
+    """Run ``main`` in a thread of its own, since a loop runs in this one (as in a notebook)."""
+    done: Future[Answer] = Future()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def inside() -> Answer:
+        loops.append(asyncio.get_running_loop())
+        return await main()
+
+    def work() -> None:
+        try:
+            done.set_result(anyio.run(inside))
+        except BaseExceptionGroup as group:
+            done.set_exception(_only(group))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="outthink-solve", daemon=True).start()
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        if not (loops and runs):
+            raise
+        loops[0].call_soon_threadsafe(runs[0].cancel, "interrupted")
+        return done.result()
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -156,7 +156,7 @@ def sandbox() -> Check:
         off = [str(k) for k, v in found.items() if not v]
         text = ", ".join(on) or "none"
         if off:
-            return Check("sandbox", "warn", f"{text}; without {', '.join(off)}", MEND_SANDBOX)
+            return Check("sandbox", "warn", f"{text}; not: {', '.join(off)}", MEND_SANDBOX)
         return Check("sandbox", "ok", text)
     return Check("sandbox", "ok", str(found))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -78,15 +80,30 @@ def test_an_unreadable_file_is_bad_input(tmp_path: Path) -> None:
     assert "No such file" in done.stderr
 
 
-def test_ctrl_c_prints_the_last_answer() -> None:
+def calls_in(path: Path) -> int:
+    """How many samples a store holds by now."""
+    if not path.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+        try:
+            return int(store.execute("SELECT count(*) FROM calls").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+
+def test_ctrl_c_prints_the_last_answer(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
     child = subprocess.Popen(
         [
-            sys.executable, "-m", "outthink", "solve", EASY, "--store", "none", "--json",
+            sys.executable, "-m", "outthink", "solve", EASY, "--store", str(path), "--json",
             "--model", "simulated(latency=0.3)", "--strategy", "revision(n=200, length=100)",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(2.5)
+    until = time.monotonic() + 60
+    while calls_in(path) < 4:  # the second attempts are there
+        assert time.monotonic() < until
+        time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 130, err
@@ -556,3 +573,40 @@ def test_the_live_view_shows_candidates_votes_and_budget() -> None:
     for part in ("answer: 7", "of 2,000", "of 60.0", "4 done", "1 failed", "█"):
         assert part in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_parts_of_a_file_are_known_where_it_is_imported(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    mine = tmp_path / "mine.py"
+    mine.write_text(text.split("```python\n")[1].split("```")[0].replace("first_agree", "agreed"))
+    done = shell("solve", EASY, "--import", str(mine), "-s", "agreed(n=6)", "--store", "none")
+    assert done.returncode == 0, done.stderr
+    assert "agreed" in done.stdout
+    listed = shell("strategies", "--json", env={**os.environ, "OUTTHINK_PARTS": str(mine)})
+    assert "agreed" in {row["name"] for row in json.loads(listed.stdout)["strategies"]}
+    for bad, words in (("nothing.py", "no Python file"), ("broken.py", "SyntaxError")):
+        (tmp_path / "broken.py").write_text("def (")
+        done = shell("strategies", "--import", str(tmp_path / bad))
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_one_sample_is_shown_in_full(tmp_path: Path) -> None:
+    store = str(tmp_path / "s.db")
+    call("solve", EASY, "-s", "best_of_n(n=2, verifier=prm)", "--store", store)
+    whole = json.loads(call("show", "last", "1", "--store", store, "--json").stdout)
+    shown = call("show", "last", "1", "--store", store).stdout
+    assert whole["text"].strip() in shown
+    assert "prm" in shown
+    assert whole["answer"] == whole["text"].split("answer: ")[1].strip()
+    done = call("show", "last", "7", "--store", store)
+    assert done.exit_code == 2
+    assert "no sample '7'" in done.stderr
+
+
+def test_an_empty_budget_is_not_taken_for_none() -> None:
+    for text in ("", " ", ","):
+        done = call("solve", EASY, "--budget", text)
+        assert done.exit_code == 2
+        assert "leave --budget out" in done.stderr

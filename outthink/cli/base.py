@@ -18,6 +18,7 @@ from outthink.core.errors import BadInput, OutthinkError, SpecError, WorldError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,8 +50,25 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     return keep
 
 
+def _import(context: click.Context, _: click.Parameter, files: tuple[str, ...]) -> None:
+    if files and not context.resilient_parsing:
+        from outthink import load_file
+
+        for file in files:
+            load_file(file)
+
+
 def common(command: F) -> F:
-    """Add ``--json`` and ``--debug``."""
+    """Add ``--json``, ``--debug`` and ``--import``."""
+    add_import = click.option(
+        "--import",
+        multiple=True,
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_import,
+        help="A Python file with strategies, verifiers or models of yours.",
+    )
     add_json = click.option(
         "--json",
         is_flag=True,
@@ -65,7 +83,7 @@ def common(command: F) -> F:
         callback=_keep("debug"),
         help="Show the traceback of an error.",
     )
-    return add_json(add_debug(command))
+    return add_json(add_debug(add_import(command)))
 
 
 # -- printing ----------------------------------------------------------------------------------
@@ -119,13 +137,13 @@ def console(stderr: bool = False) -> Console:
     )
 
 
-def show_table(screen: Console, table: Table) -> None:
+def show_table(screen: Console, table: Table | Padding, soft_wrap: bool = False) -> None:
     """Print a table; without the blanks at the ends of lines where they would only be noise."""
     if screen.is_terminal:
-        screen.print(table)
+        screen.print(table, soft_wrap=soft_wrap)
         return
     with screen.capture() as caught:
-        screen.print(table)
+        screen.print(table, soft_wrap=soft_wrap)
     print("\n".join(line.rstrip() for line in caught.get().splitlines()))
 
 

@@ -80,8 +80,10 @@ def parameters_of(entry: Entry) -> list[dict[str, Any]]:
         default: Any = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        required = default is dataclasses.MISSING
         kind = field.metadata.get("kind")
+        required = default is dataclasses.MISSING
+        if kind == "verifier" and "VERIFIER" in entry.needs:
+            required = True  # None is no verifier
         what = kind or type_text(hints.get(field.name, Any))
         if kind and default is None:
             what += " or none"
@@ -149,7 +151,8 @@ def doc_of(entry: Entry) -> str:
     alone = [e for e in registry.entries(entry.kind).values() if e.make.__module__ == module]
     whole = inspect.getdoc(sys.modules[module]) if module in sys.modules else None
     if entry.kind == "strategy" and len(alone) == 1 and whole:
-        return f"{whole}\n\n{own}"
+        # the file's text tells the method; of the class what goes beyond its one line
+        return "\n\n".join([whole, *own.split("\n\n")[1:]])
     return own
 
 
@@ -186,7 +189,7 @@ def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
     screen.print(Text(facts["name"], style="bold"))
     screen.print()
     for block, verbatim in blocks(facts["doc"]):
-        screen.print(Padding(Text(block), (0, 0, 1, 2)), soft_wrap=verbatim)
+        show_table(screen, Padding(Text(block), (0, 0, 1, 2)), soft_wrap=verbatim)
     labels = [("can", facts.get("can")), ("needs", facts["needs"]), ("sources", facts["sources"])]
     for label, values in labels:
         if values:

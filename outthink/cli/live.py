@@ -110,9 +110,10 @@ class Live:
         text, answer = data["text"], None
         if self.run is not None:
             sample = self.run.world.samples.get(tuple(data["node"]))
-            text = sample.text if sample is not None else text
-            with contextlib.suppress(Exception):
-                answer = self.run.world.reader.extract(text)
+            if sample is not None:
+                text = sample.text
+                with contextlib.suppress(Exception):
+                    answer = self.run.world.read(sample)
         if answer is not None:
             self.votes[answer] += 1
         state = "cut" if data["finish"] == "length" else "done"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from outthink.cli.base import FAILED, clean, common, give, grid, say, show_table
+from outthink.cli.base import FAILED, clean, close, common, give, grid, say, show_table
 from outthink.core.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from outthink.store.db import Store, StoredRun
+    from outthink.store.db import Store, StoredRun, StoredSample
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ def with_store(url: str | None, ask: Callable[[Store], Awaitable[T]]) -> T:
     from outthink.store import default_url, open_store
     from outthink.store.db import Address
 
+    if url is not None and url.lower() == "none":
+        raise BadInput("--store none keeps nothing: name a file or a URL, or leave it out")
     path = Address.of(url).path if url else None
     if path is not None and not path.exists():
         raise BadInput(f"no store {path}; 'outthink solve --store {path} ...' would begin one")
@@ -110,17 +112,53 @@ def runs(limit: int, store: str | None) -> None:
 # -- show ----------------------------------------------------------------------------------------
 
 
+def _one(samples: Sequence[StoredSample], node: str) -> StoredSample:
+    """The sample at a place of the tree, such as ``0.2.1``."""
+    for sample in samples:
+        if ".".join(map(str, sample.node)) == node.strip():
+            return sample
+    known = [".".join(map(str, s.node)) for s in samples]
+    raise BadInput(f"the run has no sample {node[:40]!r}{close(node, known)}")
+
+
+def _print_sample(screen: Console, facts: Mapping[str, Any]) -> None:
+    from rich.text import Text
+
+    told = [facts["role"]] if facts["role"] != "main" else []
+    told += [f"{facts['total_tokens']} tokens", str(facts["finish"])]
+    for name, values in facts["scores"].items():
+        steps = ", ".join(f"{v:.3f}" for v in values[1:])
+        told.append(f"{name} {values[0]:.3f}" + (f" (steps {steps})" if steps else ""))
+    screen.print(Text("; ".join(told), style="dim"), soft_wrap=True)
+    screen.print()
+    text = str(facts["text"])
+    print(clean(text) if screen.is_terminal else text)
+
+
 @click.command()
 @click.argument("run")
+@click.argument("node", required=False)
 @where
 @common
-def show(run: str, store: str | None) -> None:
-    """Show a run: its samples or tree, with scores.
+def show(run: str, node: str | None, store: str | None) -> None:
+    """Show a run: its samples or tree, with scores; or one sample in full.
 
-    RUN is an id, the beginning of one, or 'last'.
+    RUN is an id, the beginning of one, or 'last'.  NODE is a sample's place, such as 3 or
+    0.2.1.
     """
     from outthink.cli.base import console, flags
 
+    if node is not None:
+
+        async def one(opened: Store) -> dict[str, Any]:
+            from outthink.store.export import row_of
+
+            found = await opened.get_run(run)
+            return row_of(found, _one(await opened.samples_of(found), node))
+
+        sample = with_store(store, one)
+        give(sample, lambda screen: _print_sample(screen, sample))
+        return
     width = 0 if flags().json else console().width
 
     async def ask(opened: Store) -> tuple[dict[str, Any], str]:

@@ -137,16 +137,11 @@ def print_answer(screen: Console, answer: Answer) -> None:
         show_table(screen, table)
         if len(ranked) > 6:
             screen.print(Text(f"  and {len(ranked) - 6} more", style="dim"))
-    u = answer.usage
-    spent = [f"{u.calls} call{'s' * (u.calls != 1)}", f"{u.completion_tokens:,} tokens"]
-    spent += [f"{u.seconds:.2f} s"] + ([f"${u.usd:.4f}"] if u.usd else [])
-    if u.stored_calls:
-        spent.append(f"{u.stored_calls} from the store")
     screen.print()
     screen.print(Text(f"  {answer.strategy} on {answer.model}", style="dim"))
-    screen.print(Text("  " + " · ".join([*spent, f"run {answer.run}"]), style="dim"))
-    if answer.stopped != "finished":
-        screen.print(Text(f"  stopped by {answer.stopped}", style="yellow"))
+    screen.print(Text("  " + f"{answer.spent}, run {answer.run}", style="dim"))
+    if answer.ended:
+        screen.print(Text(f"  {answer.ended}", style="yellow"))
     for note in answer.notes:
         screen.print(Padding(Text(f"note: {note}", style="yellow"), (0, 0, 0, 2)))
 
@@ -167,7 +162,7 @@ def exit_code(answer: Answer) -> int:
     help="How the budget is spent; see 'outthink strategies'.  [default: a vote of 8 samples]",
 )  # fmt: skip
 @click.option(
-    "--budget", "-b", default="", metavar="LIMITS",
+    "--budget", "-b", metavar="LIMITS",
     help="What may be spent: tokens=20k,seconds=30,usd=0.05 (also calls, total_tokens, flops).",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Decides everything that is drawn.")
@@ -184,7 +179,7 @@ def solve(
     question: str,
     model: str,
     strategy: str | None,
-    budget: str,
+    budget: str | None,
     seed: int,
     store: str | None,
     reader: str | None,
@@ -195,6 +190,9 @@ def solve(
 
     QUESTION is a text, '-' for standard input, or a .json file of messages.  Ctrl-C ends
     the run with the best answer so far.
+
+    Exit code: 0 for an answer, 2 for bad input, 1 where a server or a file failed, 130
+    after Ctrl-C.
     """
     from outthink import api
     from outthink.core import registry
@@ -202,10 +200,13 @@ def solve(
     from outthink.store import default_url
 
     problem = read_question(question)
+    limits = Budget.parse(budget or "")
+    if budget is not None and not limits.limits():
+        raise BadInput("the budget is empty: leave --budget out for no limit")
     given: dict[str, Any] = {
         "model": registry.build(model, "model"),
         "strategy": registry.build(strategy or api.DEFAULT_STRATEGY, "strategy"),
-        "budget": Budget.parse(budget),
+        "budget": limits,
         "seed": seed,
         "concurrency": concurrency,
         "reader": reader,

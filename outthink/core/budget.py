@@ -30,7 +30,9 @@ def quantity(text: str, seconds: bool = False) -> float:
     unit = found[2].lower() if found else ""
     if not found or unit not in units:
         allowed = ", ".join(u for u in units if u)
-        raise BadInput(f"{text!r} is not a quantity: write a number, with a unit of {allowed}")
+        raise BadInput(
+            f"{text!r} is not a quantity: write a number, alone or with one of {allowed}"
+        )
     amount = float(found[1]) * units[unit]
     if not math.isfinite(amount):
         raise BadInput(f"{text.strip()[:40]!r} is beyond all numbers")
@@ -185,6 +187,8 @@ class Reservation:
         self.attempts = 0
         #: what a model knows to have been spent so far, for a call that is cancelled half-way
         self.partial: Usage | None = None
+        #: what the last attempt failed with, while there is another
+        self.failure: str | None = None
         #: the samples of a cancelled call that were finished all the same, by their place in it
         self.arrived: dict[int, Any] = {}
 

@@ -106,7 +106,9 @@ def _string(lexeme: _Lexeme, source: str) -> str:
     try:
         return str(json.loads(body, strict=False))
     except ValueError:
-        raise SpecError("a string with a wrong escape", source, lexeme.at) from None
+        raise SpecError(
+            "a string with a wrong escape (write \\\\ for \\)", source, lexeme.at
+        ) from None
 
 
 def parse(source: str) -> Any:

@@ -129,7 +129,8 @@ class Model(Protocol):
 class RewardModel(Protocol):
     """A model with REWARD: gives each text its step scores in [0, 1], one a line or step.
 
-    ``per_call``: how many texts one call judges; ``None`` or missing: as many as there are.
+    ``per_call``: how many texts one call judges; ``None`` or missing: as many as there are.  A method
+    ``remark(messages)`` may say why its scores of a problem mean little.
     """
 
     name: str

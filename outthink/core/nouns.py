@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,13 @@ class Problem:
             if not question.strip():
                 raise BadInput("the question is empty")
             return cls(({"role": "user", "content": question},))
-        return cls(tuple(question))
+        if not isinstance(question, Sequence):
+            kind = type(question).__name__
+            raise BadInput(
+                f"a problem is a question, a list of messages or a Problem, not a {kind}"
+            )
+        messages: Any = question
+        return cls(tuple(messages))
 
     @property
     def question(self) -> str:
@@ -107,7 +113,8 @@ class Sample:
 
     ``finish``: ``"stop"`` (the model ended), ``"length"`` (``max_tokens``), ``"step"`` (a stop
     string: the sample can be extended), ``"root"`` (nothing written yet), or the server's word.
-    ``tokens`` and ``logprob`` (nats) are those of ``delta`` alone.
+    ``tokens`` and ``logprob`` (nats) are those of ``delta`` alone.  ``role`` says who wrote it and
+    what for: ``"main"``, the spec of another model, ``"judge"``.
     """
 
     node: Node
@@ -118,7 +125,7 @@ class Sample:
     logprob: float | None = None
     logprobs: Floats | None = None
     messages: tuple[Message, ...] = ()
-    model: str = "main"
+    role: str = "main"
     stored: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -186,7 +193,7 @@ class Pool:
         return replace(self, scores={**self.scores, name: np.asarray(scores, dtype=np.float64)})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
     """What a run came to.
 
@@ -228,20 +235,42 @@ class Answer:
             "notes": list(self.notes),
         }
 
+    @property
+    def ended(self) -> str:
+        """``stopped`` as a person would say it; empty for a run that came to its own end."""
+        if self.stopped == "finished":
+            return ""
+        limits = (*(f.name for f in fields(Budget)), "error", "store")
+        return f"stopped by {self.stopped}" if self.stopped in limits else self.stopped
+
+    @property
+    def spent(self) -> str:
+        """The bill in a few words: calls, completion tokens, seconds, dollars."""
+        u = self.usage
+        told = [f"{u.calls} call{'s' * (u.calls != 1)}"]
+        told.append(f"{u.completion_tokens:,} tokens" + (" (estimated)" if u.estimated else ""))
+        told += [f"{u.seconds:.2f} s"] + ([f"${u.usd:.4f}"] if u.usd else [])
+        return ", ".join(told + ([f"{u.stored_calls} from the store"] if u.stored_calls else []))
+
     def __str__(self) -> str:
-        lines = [self.answer if self.answer is not None else f"(no answer found) {self.text[:400]}"]
+        found = self.answer
+        lines = [found if found is not None else f"(no answer found) {self.text[:400]}".strip()]
         if self.confidence is not None:
             lines.append(f"  confidence {self.confidence:.2f}")
         ranked = sorted(self.distribution.items(), key=lambda item: -item[1])
         if len(ranked) > 1:
-            lines.append("  " + "  ".join(f"{a[:24]}: {w:.2f}" for a, w in ranked[:5]))
-        u = self.usage
-        calls = f"{u.calls} call{'s' * (u.calls != 1)}"
-        spent = f"  {self.strategy} on {self.model}: {calls}, {u.completion_tokens:,} tokens"
-        spent += f", {u.seconds:.2f} s" + (f", ${u.usd:.4f}" if u.usd else "")
-        lines.append(spent + ("" if self.stopped == "finished" else f"; stopped by {self.stopped}"))
+            shares = [f"{' '.join(a.split())[:24]}: {w:.2f}" for a, w in ranked[:5]]
+            lines.append("  " + "  ".join(shares))
+        lines.append(f"  {self.strategy} on {self.model}: {self.spent}")
+        if self.ended:
+            lines[-1] += f"; {self.ended}"
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        shown = "" if self.confidence is None else f", confidence={self.confidence:.3g}"
+        shown += f", stopped={self.stopped!r}, strategy={self.strategy!r}, model={self.model!r}"
+        return f"Answer({self.answer!r}{shown}, {len(self.candidates)} candidates)"
 
     def _repr_html_(self) -> str:
         """Notebook view: the answer, a bar for each class, the spend."""
@@ -253,12 +282,9 @@ class Answer:
             for a, w in ranked
         )
         head = html.escape(self.answer if self.answer is not None else "(no answer found)")
-        u = self.usage
-        calls = f"{u.calls} call{'s' * (u.calls != 1)}"
-        foot = (
-            f"{html.escape(self.strategy)} on {html.escape(self.model)} · {calls} · "
-            f"{u.completion_tokens:,} tokens · {u.seconds:.2f} s · {html.escape(self.stopped)}"
-        )
+        how = f"{self.strategy} on {self.model}: {self.spent}"
+        told = [how + (f"; {self.ended}" if self.ended else ""), *self.notes]
+        foot = "<br>".join(html.escape(line) for line in told)
         return f"<div><b>{head}</b><table>{rows}</table><small>{foot}</small></div>"
 
 

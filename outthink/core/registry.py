@@ -51,6 +51,10 @@ def register(
     """Class decorator: make a frozen dataclass known under ``name``."""
 
     def decorate(cls: T) -> T:
+        if not dataclasses.is_dataclass(cls):
+            raise BadInput(
+                f"{cls.__name__} is no dataclass: put @dataclass(frozen=True) below this"
+            )
         present = _ENTRIES[kind].get(name)
         if present is not None and present.make.__qualname__ != cls.__qualname__:
             raise BadInput(
@@ -196,7 +200,12 @@ def _build(tree: Any, kind: str, source: str) -> Any:
     except SpecError:
         raise
     except BadInput as error:
-        raise SpecError(str(error), source, tree.at) from None
+        # "part: parameter=value ..." is shown at the parameter, where it was given
+        said = str(error).removeprefix(f"{tree.name}: ").partition("=")[0]
+        at = next(
+            (at for (name, _), at in zip(given, places, strict=True) if name == said), tree.at
+        )
+        raise SpecError(str(error), source, at) from None
 
 
 def build(spec: Any, kind: str) -> Any:
@@ -208,6 +217,10 @@ def build(spec: Any, kind: str) -> Any:
         return _build(parse(spec), kind, spec)
     if isinstance(spec, Call):
         return _build(spec, kind, dump(spec))
+    found = getattr(spec, "registered", (None,))[0]
+    if found != kind and (found is not None or kind == "strategy"):
+        what = f"the {found} {spec.registered[1]}" if found else f"a {type(spec).__name__}"
+        raise BadInput(f"{what} is no {kind}: write a spec, such as {next(iter(entries(kind)))}")
     return spec
 
 

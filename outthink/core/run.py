@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,7 +47,10 @@ class Reader(Protocol):
     """How answers are read from texts and when two of them are the same."""
 
     def extract(self, text: str) -> str | None:
-        """The answer in a text, or ``None``."""
+        """The answer in a text, or ``None``.
+
+        A reader may take ``cut=True`` too, for a text that ``max_tokens`` cut short.
+        """
         ...
 
     async def group(self, answers: Sequence[str | None]) -> Ints:
@@ -106,6 +110,17 @@ class World:
     events: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     samples: dict[Node, Sample] = field(default_factory=dict)
     scores: dict[str, dict[Node, Score]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._knows_cut = "cut" in inspect.signature(self.reader.extract).parameters
+
+    def read(self, sample: Sample) -> str | None:
+        """The answer in a sample, or ``None``."""
+        if sample.finish == "length" and self._knows_cut:
+            extract: Any = self.reader.extract
+            found: str | None = extract(sample.text, cut=True)
+            return found
+        return self.reader.extract(sample.text)
 
 
 @dataclass(frozen=True)
@@ -214,7 +229,7 @@ class Run:
         base = tuple(messages if messages is not None else self.problem.messages)
         jobs = [_Job(node, base) for node in self._allocate(n)]
         await self._produce(jobs, model, params, emit)
-        if not done:
+        if n and not done:
             raise BudgetExhausted(self.limit or "calls")
         return ordered()
 
@@ -323,6 +338,12 @@ class Run:
             Judged(s.messages, s.text, s.parent.text if s.parent and s.parent.node in known else "")
             for s in samples
         ]
+        if (
+            items
+            and (remark := getattr(live, "remark", None))
+            and (told := remark(items[0].messages))
+        ):
+            self.warn(told)
         keys = [canonical({"reward": [dict(m) for m in j.messages], "text": j.text}) for j in items]
         # equal texts are scored, paid for and stored once
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
@@ -342,6 +363,7 @@ class Run:
             nonlocal used
             mark = group[0]
             async with self._slot():
+                await anyio.lowlevel.checkpoint()
                 worst = live.price.usage(sum(prompts[i] for i in group), 0, calls=1)
                 flying[mark] = replace(worst, estimated=True)
                 ticket.partial = cost()
@@ -404,7 +426,7 @@ class Run:
 
     async def pool(self, samples: Sequence[Sample]) -> Pool:
         """The samples in columns: answers extracted and grouped by equivalence."""
-        answers = tuple(self.world.reader.extract(s.text) for s in samples)
+        answers = tuple(self.world.read(s) for s in samples)
         return Pool(tuple(samples), answers, await self.world.reader.group(answers))
 
     def answer(
@@ -420,7 +442,9 @@ class Run:
             name = pool.answers[int(np.argmax(members))]
             shares[str(name)] = float(w[members].sum()) / total if total > 0 else 0.0
         mine = pool.classes == pool.classes[chosen]
-        confidence = float(w[mine].sum()) / total if total > 0 else None
+        # a text without an answer has no share of the votes to be sure of
+        known = total > 0 and pool.classes[chosen] >= 0
+        confidence = float(w[mine].sum()) / total if known else None
         return Answer(
             answer=pool.answers[chosen],
             text=pool.samples[chosen].text,
@@ -477,6 +501,8 @@ class Run:
         """Close the claim of a call that did not end well, at what it may have cost."""
         if not ticket.open:
             return
+        if ticket.failure and not isinstance(error, ModelError):
+            self.warn(f"a call was given up: {ticket.failure}")
         if ticket.partial is not None:
             ticket.settle(ticket.partial)
         elif isinstance(error, ModelError) and not isinstance(error, TimedOut):
@@ -620,13 +646,14 @@ class Run:
             tools=settings.get("tools", self.problem.tools),
             seeds=tuple(self._entropy("sample", *job.node) % (1 << 31) for job in group),
             nodes=tuple(job.node for job in group),
-            **{k: v for k, v in settings.items() if k not in ("stop", "tools")},
+            **{k: v for k, v in settings.items() if k not in ("stop", "tools", "role")},
             stop=stop,
         )
         key, store = request.key(), self.world.store
+        role = str(settings.get("role") or (role if isinstance(role, str) else _label(role)))
         index = {f"{self.seed}:{'.'.join(map(str, job.node))}": job for job in group}
-        used = Usage()
-        sending = False
+        used, known = Usage(), list[Usage]()
+        sending = counted = False
         try:
             found = await store.get(model.name, key, list(index)) if store else {}
             rest: list[_Job] = []
@@ -653,6 +680,8 @@ class Run:
                 live = replace(request, n=len(missing), seeds=wanted, nodes=nodes)
                 # the slot is held until the store has them: no more calls than that can be lost
                 async with self._slot():
+                    # one that waited for the slot while the run ended is not sent
+                    await anyio.lowlevel.checkpoint()
                     sending = True
                     reply = await model.generate(live, ticket)
                     for text in reply.notes:
@@ -660,7 +689,7 @@ class Run:
                     given = reply.generations[: len(missing)]
                     reply = _counted(model, reply, live)
                     used = replace(_together(model, [*known, reply.usage]), calls=reply.usage.calls)
-                    ticket.partial = used
+                    ticket.partial, counted = used, True
                     if not given:
                         raise Malformed(f"{model.name} answered without a text")
                     if len(given) < len(missing):
@@ -680,7 +709,10 @@ class Run:
                 rest = list(missing.values())[len(given) :]
         except BaseException as error:
             if not sending and ticket.partial is None:
-                ticket.partial = used
+                ticket.partial = _together(model, known) if known else used
+            elif known and not counted and ticket.partial is not None:
+                whole = _together(model, [*known, ticket.partial])
+                ticket.partial = replace(whole, calls=max(ticket.partial.calls, 1))
             if ticket.arrived:
                 await self._salvage(model, key, list(missing.items()), ticket, role, stop, emit)
             self._abandon(ticket, error)
@@ -694,7 +726,7 @@ class Run:
         key: str,
         jobs: list[tuple[str, _Job]],
         ticket: Reservation,
-        role: Any,
+        role: str,
         stop: tuple[str, ...],
         emit: Callable[[Sample], None],
     ) -> None:
@@ -720,7 +752,7 @@ class Run:
         emit: Callable[[Sample], None],
         g: Generation,
         job: _Job,
-        role: Any,
+        role: str,
         stop: tuple[str, ...],
         stored: bool,
     ) -> None:
@@ -742,7 +774,7 @@ class Run:
             g.logprob,
             g.logprobs,
             job.messages,
-            str(role),
+            role,
             stored,
             g.extra,
         )
@@ -847,7 +879,7 @@ def _generation(values: Mapping[str, Any]) -> Generation:
 
 
 def _label(part: Any) -> str:
-    """The spec of a verifier, for the trace."""
+    """The spec of a part, for the trace."""
     from outthink.core.registry import spec_of
 
     return spec_of(part) if hasattr(part, "registered") else getattr(part, "__name__", str(part))
@@ -914,6 +946,13 @@ async def execute(strategy: Any, run: Run) -> Answer:
             run.warn(f"the limit of {stopped} was reached before the first answer")
     if failure is not None:
         run.warn(f"ended early: {failure}")
+    cut = [s for s in answer.candidates if s.finish == "length" and run.world.read(s) is None]
+    if cut:
+        most = max(s.tokens for s in cut)
+        run.warn(
+            f"{len(cut)} of {len(answer.candidates)} samples were cut at {most:,} tokens, before an "
+            "answer: raise max_tokens or the budget"
+        )
     return replace(
         answer,
         usage=run.meter.usage(),

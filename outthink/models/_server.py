@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from outthink.core.budget import Reservation
+from outthink.core.budget import Reservation, Usage
 from outthink.core.errors import (
     BadInput,
     Malformed,
@@ -97,7 +97,13 @@ class Server:
         self._key = os.environ.get(address.api_key_env, "")
         local = (urlsplit(self.base).hostname or "") in LOCAL
         if not self._key and not local and transport is None:
-            raise MissingNeed(f"{model}: no key for {self.host}: set {address.api_key_env}")
+            told = f"{model}: no key for {self.host}: set {address.api_key_env}"
+            if address.base_url is None:
+                told += (
+                    " (a name that outthink does not know is a model of the default server; "
+                    "'outthink models' lists those that it knows)"
+                )
+            raise MissingNeed(told)
         self.client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=httpx.Timeout(address.read_seconds, connect=address.connect_seconds, pool=None),
@@ -142,7 +148,11 @@ class Server:
                 failed += 1
                 if failed > self.address.retries:
                     raise
+                ticket.failure = str(error)
+                # nothing is under way during the pause: ended now, the call costs what was asked
+                at_work, ticket.partial = ticket.partial, Usage(calls=1)
                 await anyio.sleep(_pause(failed, getattr(error, "retry_after", None)))
+                ticket.partial = at_work
             except Refused as error:
                 failed += 1
                 if adapt is None or not adapt(str(error)):

@@ -118,7 +118,22 @@ class OpenAIModel:
         self._mode: str = spec.prefix if spec.prefix != "auto" else "none"
         self._limit_name, self._hot, self._stream_usage = "max_tokens", True, True
         self._probed = False
-        known = price_of(spec.name) or Price()
+        listed = price_of(spec.name)
+        known = listed or Price()
+        #: limits of a budget that cannot hold, and why
+        self.uncounted: dict[str, str] = {}
+        if listed is None and (spec.usd_prompt is None or spec.usd_completion is None):
+            self.uncounted["usd"] = (
+                f"the price of {spec.name} is not known; give usd_prompt= and usd_completion= "
+                "(USD per million tokens; 0 where it is free)"
+            )
+        if not spec.parameters:
+            self.uncounted["flops"] = f"the size of {spec.name} is not known; give parameters="
+        self.hints = {
+            PREFIX: "the probe found no way to continue a prefix: if the server has one, say so "
+            "with prefix=continue, prefix or completions",
+            SEEDS: "write seeds=true if the server honours them",
+        }
         self.price = Price(
             known.prompt if spec.usd_prompt is None else spec.usd_prompt,
             known.completion if spec.usd_completion is None else spec.usd_completion,
@@ -322,9 +337,12 @@ class OpenAIModel:
         """Read a body in OpenAI's form; what is missing or impossible is estimated and said."""
         if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
             raise Malformed(f"{self.host}: an answer without choices")
-        generations = [self._generation(c, request) for c in data["choices"] if isinstance(c, dict)]
-        if not generations:
+        choices = [c for c in data["choices"] if isinstance(c, dict)]
+        if not choices:
             raise Malformed(f"{self.host}: an answer without choices")
+        if not any(map(_content, choices)):
+            raise Malformed(f"{self.host}: an answer without content")
+        generations = [self._generation(c, request) for c in choices]
         texts = {g.text for g in generations}
         notes: list[str] = []
         if len(generations) > 1 and len(texts) == 1 and request.temperature > 0:
@@ -365,15 +383,8 @@ class OpenAIModel:
         return Reply(tuple(generations), total, tuple(notes))
 
     def _generation(self, choice: Mapping[str, Any], request: Request) -> Generation:
-        message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
-        assert isinstance(message, dict)
-        raw = message.get("content", choice.get("text"))
-        extra = {
-            k: message[k] for k in ("refusal", "tool_calls", "reasoning_content") if message.get(k)
-        }
-        if raw is None and not extra:
-            raise Malformed(f"{self.host}: an answer without content")
-        text = raw if isinstance(raw, str) else ""
+        raw, extra = _content(choice) or ("", {})
+        text = raw
         if request.prefix and text.startswith(request.prefix):
             text = text[len(request.prefix) :]
         finish = str(choice.get("finish_reason") or "stop")
@@ -411,3 +422,14 @@ class OpenAIModel:
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self.server.aclose()
+
+
+def _content(choice: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The text of a choice and what it holds besides; ``None`` for one without either."""
+    message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
+    assert isinstance(message, dict)
+    raw = message.get("content", choice.get("text"))
+    extra = {
+        k: message[k] for k in ("refusal", "tool_calls", "reasoning_content") if message.get(k)
+    }
+    return (raw if isinstance(raw, str) else "", extra) if isinstance(raw, str) or extra else None

@@ -55,7 +55,7 @@ class RewardServer:
     retries: int = 4
     connect_seconds: float = 5.0
     read_seconds: float = 120.0
-    usd_prompt: float = 0.0
+    usd_prompt: float | None = None
     parameters: float = 0.0
 
     def __post_init__(self) -> None:
@@ -104,7 +104,16 @@ class RewardServerModel:
         dials = [spec.endpoint, *(["logits"] if spec.logits else [])]
         dials += [repr(x) for x in (self.tag, self.tag and spec.step, self.system) if x]
         self.name = f"{spec.name}@{self.server.host}/{' '.join(dials)}"
-        self.price = Price(spec.usd_prompt, 0.0, None, 2.0 * spec.parameters)
+        self.price = Price(spec.usd_prompt or 0.0, 0.0, None, 2.0 * spec.parameters)
+        #: limits of a budget that cannot hold, and why
+        self.uncounted: dict[str, str] = {}
+        if spec.usd_prompt is None:
+            self.uncounted["usd"] = (
+                f"the price of {spec.name} is not known; give usd_prompt= (USD per million tokens; "
+                "0 where it is free)"
+            )
+        if not spec.parameters:
+            self.uncounted["flops"] = f"the size of {spec.name} is not known; give parameters="
         base = self.server.base.removesuffix("/v1")
         self.server.base = base
 

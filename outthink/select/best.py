@@ -9,8 +9,9 @@ import numpy as np
 
 from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Floats, Ints
+from outthink.select.vote import majority
 
-Ties = Literal["first", "shortest", "random"]
+Ties = Literal["majority", "first", "shortest", "random"]
 TIES: tuple[str, ...] = get_args(Ties)
 
 
@@ -24,7 +25,8 @@ def best(
     """The index of the highest score.
 
     A score that is not a number never wins against one that is.  With ``classes``, a text without an
-    answer (-1) does not win while another sample has one.  ``ties``: ``first``, ``shortest`` (of
+    answer (-1) does not win while another sample has one.  ``ties``: ``majority`` (of the classes of
+    those that tie the most frequent, then the first; needs ``classes``), ``first``, ``shortest`` (of
     ``lengths``, then the first), ``random`` (drawn from ``rng``).
     """
     if ties not in TIES:
@@ -40,6 +42,10 @@ def best(
         top = np.flatnonzero(allowed)
     else:
         top = np.flatnonzero(allowed & (s == s[allowed].max()))
+    if ties == "majority":
+        if classes is None:
+            raise BadInput("ties='majority' needs the classes")
+        return int(top[majority(np.asarray(classes)[top])])
     if ties == "shortest":
         if lengths is None:
             raise BadInput("ties='shortest' needs the lengths")

@@ -61,6 +61,9 @@ class StoredSample:
     logprob: float | None
     stored: bool
     scores: Mapping[str, Sequence[float]]
+    role: str = "main"
+    #: what the run read from the whole text; ``None`` for an unfinished sample too
+    answer: str | None = None
     above: StoredSample | None = None
 
     @property
@@ -313,6 +316,8 @@ class Store:
                     logprob=row["logprob"],
                     stored=bool(row["stored"]),
                     scores=json.loads(row["scores"]),
+                    role=row["role"],
+                    answer=json.loads(row["answer"]) if row["answer"] is not None else None,
                     above=by_node.get(parent) if parent is not None else None,
                 )
             return list(by_node.values())
@@ -361,6 +366,8 @@ def _sample_row(run: str, position: int, sample: Mapping[str, Any]) -> dict[str,
         "logprob": float(logprob) if logprob is not None and logprob == logprob else None,
         "stored": int(bool(sample.get("stored"))),
         "scores": dump(sample.get("scores", {})),
+        "role": clean(str(sample.get("role", "main"))),
+        "answer": dump(sample["answer"]) if sample.get("answer") is not None else None,
     }
 
 

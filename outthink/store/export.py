@@ -26,11 +26,13 @@ COLUMNS = (
     "seed",
     "question",
     "reference",
-    "answer",
+    "run_answer",
     "node",
     "parent",
+    "role",
     "delta",
     "text",
+    "answer",
     "finish",
     "tokens",
     "total_tokens",
@@ -51,11 +53,13 @@ def row_of(run: StoredRun, sample: StoredSample) -> dict[str, Any]:
         "seed": run.seed,
         "question": run.question,
         "reference": run.problem.get("reference"),
-        "answer": (run.answer or {}).get("answer"),
+        "run_answer": (run.answer or {}).get("answer"),
         "node": dot(map(str, sample.node)),
         "parent": dot(map(str, sample.parent)) if sample.parent is not None else None,
+        "role": sample.role,
         "delta": sample.delta,
         "text": sample.text,
+        "answer": sample.answer,
         "finish": sample.finish,
         "tokens": sample.tokens,
         "total_tokens": sample.total_tokens,
@@ -252,14 +256,18 @@ def render(run: StoredRun, samples: Sequence[StoredSample], width: int = 100) ->
     chosen = (run.answer or {}).get("text")
     ends = {s.parent for s in samples if s.parent is not None}
     lines = _tree_lines(samples)
+    # samples side by side stand in columns; in a tree the branches do that
+    flat = 0 if ends else max((len(str(s.node[-1])) for s in samples), default=0)
     for lead, sample in lines:
         if sample is None:
             print(lead, file=out)
             continue
         final = sample.node not in ends and bool(chosen) and sample.text == chosen
-        facts = [f"{sample.tokens} tok", _line(sample.finish, 12), _scores(sample)]
+        facts = [] if sample.role == "main" else [_line(sample.role, 24)]
+        facts += [f"{sample.tokens} tok", _line(sample.finish, 12), _scores(sample)]
         facts += ["from store"] if sample.stored else []
-        head = f"{lead}{'*' if final else ' '}{'.'.join(map(str, sample.node))}  "
+        name = ".".join(map(str, sample.node))
+        head = f"{lead}{'*' if final else ' '}{name.ljust(flat)}  "
         head += f"[{', '.join(f for f in facts if f)}]  "
         print(head + _line(sample.delta, max(width - len(head), 24)), file=out)
     if not samples:
@@ -280,7 +288,8 @@ def render(run: StoredRun, samples: Sequence[StoredSample], width: int = 100) ->
         print(_line(f"  {listed}", width), file=out)
     u = run.usage
     if u is not None:
-        spent = f"{u.calls} calls, {u.prompt_tokens:,} prompt and {u.completion_tokens:,} tokens"
+        spent = f"{u.calls} call{'s' * (u.calls != 1)}, {u.prompt_tokens:,} prompt and "
+        spent += f"{u.completion_tokens:,} tokens"
         spent += f", {u.seconds:.2f} s" + (f", ${u.usd:.4f}" if u.usd else "")
         print(f"  {spent}; {_line(run.stopped or '', 40)}", file=out)
     for note in run.answer.get("notes") or ():

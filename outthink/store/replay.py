@@ -146,7 +146,8 @@ async def replay(
     made of the same samples?  It ends (``stopped == "store"``) where it asks for one that is not
     there.  ``model`` and ``reader`` are needed where the run was given objects, not specs: the model
     to count prompt tokens, the reader to read answers.  Answer, text, distribution, why it ended and
-    usage are compared, but for the seconds and for how much came from the store.
+    usage are compared, but for the seconds and for how much came from the store; and not the usage
+    of a run that a clock or a person ended with calls under way.
     """
     run = await store.get_run(run_id)
     if run.answer is None or run.stopped == "failed":
@@ -201,6 +202,9 @@ async def replay(
         answer, run=run.id, strategy=registry.spec_of(built), model=run.model, notes=notes
     )
     differences = tuple(compare(run.answer, answer.to_json()))
+    if same_spec and run.stopped in _OUTSIDE:
+        # what was under way at the end was charged, and is not in the store
+        differences = tuple(d for d in differences if not d.startswith("usage."))
     return Replay(answer, not differences, differences)
 
 

@@ -85,6 +85,8 @@ samples = sa.Table(
     sa.Column("logprob", sa.Double),
     sa.Column("stored", sa.Integer, nullable=False),
     sa.Column("scores", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text),
 )
 
 events = sa.Table(
@@ -130,6 +132,10 @@ MIGRATIONS: list[Migration] = [
         "CREATE TABLE events ("
         "run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, position INTEGER NOT NULL, "
         "kind TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (run, position))",
+    ),
+    statements(
+        "ALTER TABLE samples ADD COLUMN role TEXT NOT NULL DEFAULT 'main'",
+        "ALTER TABLE samples ADD COLUMN answer TEXT",
     ),
 ]
 

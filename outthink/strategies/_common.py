@@ -34,12 +34,18 @@ def step_of(run: Run, step: str | None) -> str:
 
 
 def decide(
-    run: Run, pool: Pool, scores: Sequence[float] | None, vote: bool, ties: str | None = None
+    run: Run,
+    pool: Pool,
+    scores: Sequence[float] | None,
+    vote: bool,
+    ties: str | None = None,
+    needs_answer: bool = True,
 ) -> Answer:
     """The answer of a pool: by (weighted) vote over answer classes, or its best-scored sample.
 
     The text shown is the best-scored one of the winning class.  ``ties`` is a rule of
-    ``select.vote`` or ``select.best``; a random one draws from the run's seed.
+    ``select.vote`` or ``select.best``; a random one draws from the run's seed.  Without
+    ``needs_answer`` the best-scored sample wins even if no answer could be read from it.
     """
     rng = run.rng("ties") if ties == "random" else None
     if scores is None:
@@ -50,8 +56,11 @@ def decide(
     if vote:
         chosen = weighted(pool.classes, w, cast(vote_rules.Ties, ties or "count"), rng)
     else:
-        rule_of_best = cast(best_rules.Ties, ties or "first")
-        chosen = best(w, pool.classes, rule_of_best, pool.tokens, rng)
+        rule_of_best = cast(best_rules.Ties, ties or "majority")
+        classes = pool.classes if needs_answer else None
+        if classes is None and rule_of_best == "majority":
+            rule_of_best = "first"
+        chosen = best(w, classes, rule_of_best, pool.tokens, rng)
     return run.answer(pool, chosen, np.where(np.isfinite(w), w, 0.0))
 
 

@@ -5,7 +5,9 @@
 With ``vote`` the scores are summed over samples of the same answer instead, and the heaviest answer
 wins (best-of-n weighted, S050, arXiv 2408.03314).  The verifier decides what a score is: the last,
 least or mean step of a process reward model, an outcome score, a judge's rating.  Judges and tests
-give equal scores often; ``ties`` says who wins then: the first, the shortest, or a random one.
+give equal scores often; ``ties`` says who wins then: the answer that most of those that tie reach
+(``majority``), the ``first``, the ``shortest``, or a ``random`` one.  A text without an answer wins only
+where no other has one, or where the verifier judges texts and not answers (``regex``).
 
 Cost: n samples and n scores.  Needs a verifier.
 """
@@ -25,12 +27,12 @@ from outthink.strategies._common import check, decide
 @strategy("best_of_n", sources=("S050",), needs=("VERIFIER",))
 @dataclass(frozen=True)
 class BestOfN:
-    """The sample of n that a verifier scores highest; ties go to the earlier sample."""
+    """The sample of n that a verifier scores highest; ``ties`` says who wins a tie."""
 
     n: int = 16
     verifier: Any = part("verifier", None)
     vote: Literal["best", "weighted"] = "best"
-    ties: Literal["first", "shortest", "random"] = "first"
+    ties: Literal["majority", "first", "shortest", "random"] = "majority"
     temperature: float = 1.0
     max_tokens: int | None = None
 
@@ -46,7 +48,11 @@ class BestOfN:
             scores = await run.score(samples, self.verifier)
             values = [s.value for s in scores]
             pool = await run.pool(samples)
-            return decide(run, pool, values, self.vote == "weighted", self.ties)
+            vote = self.vote == "weighted"
+            # of equally heavy answers the one with more samples is the majority
+            ties = "count" if vote and self.ties == "majority" else self.ties
+            needs_answer = not getattr(self.verifier, "judges_text", False)
+            return decide(run, pool, values, vote, ties, needs_answer)
 
         async def unscored(samples: list[Sample]) -> Answer:
             return decide(run, await run.pool(samples), None, True)

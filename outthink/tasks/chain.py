@@ -162,6 +162,14 @@ def stream(
             yield problem
 
 
+_QUESTION = re.compile(r"\w+ has \d+ \w+\..* How many \w+ has \w+\?", re.DOTALL)
+
+
+def is_chain(question: str) -> bool:
+    """Has the text the shape of a problem of this family?"""
+    return _QUESTION.fullmatch(question.strip()) is not None
+
+
 _LINE = re.compile(r"^(\d+) ([-+*/]) (\d+) = (\d+)$")
 
 

@@ -61,6 +61,16 @@ def wilson(k: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def mean_interval(shares: Floats, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of the mean of shares in [0, 1], one a problem; Wilson's where all are equal."""
+    n, mean = len(shares), float(shares.mean())
+    spread = float(shares.std(ddof=1)) if n > 1 else 0.0
+    if spread == 0:
+        return wilson(mean * n, n, z)
+    half = z * spread / math.sqrt(n)
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
 def paired(a: Floats, b: Floats, z: float = 1.959964) -> tuple[float, float, float]:
     """Mean of ``a - b`` over the same problems, and its 95 % interval."""
     d = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
@@ -180,14 +190,14 @@ def evaluate(
         )
         curve = coverage(base, fresh)
         each = base.tokens / np.array([len(a.candidates) for a in base.answers])
-        half = 1.959964 * float(share.std(ddof=1)) / math.sqrt(len(share)) if len(share) > 1 else 1
+        between = mean_interval(share)
         name = "pass@1 (one sample)"
         columns[name] = share
         rows.append(
             {
                 "label": name,
                 "accuracy": float(share.mean()),
-                "interval": [float(share.mean()) - half, float(share.mean()) + half],
+                "interval": list(between),
                 "tokens": float(each.mean()),
             }
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from outthink.core.errors import BadInput, SpecError, nearest
 from outthink.core.grammar import Call, parse
 from outthink.core.nouns import Ints, Problem
 
-How = Literal["auto", "boxed", "answer", "number", "choice", "json", "regex", "text"]
+How = Literal["auto", "boxed", "answer", "number", "choice", "json", "code", "regex", "text"]
 HOWS: tuple[str, ...] = get_args(How)
 EQUIVALENCES = ("normal", "exact", "math")
 
@@ -144,6 +145,40 @@ def json_field(text: str, name: str) -> str | None:
     return best
 
 
+_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)")
+_PYTHON = ("python", "py", "python3", "py3", "ipython", "python2")
+
+
+def code_of(text: str) -> str:
+    """The last fenced Python block of a text, else the last without a language, or the whole text.
+
+    Thinking is not read.  A block that is not closed, as in a text that was cut, goes to the end.
+    """
+    text = spoken(text)
+    named: list[str] = []
+    plain: list[str] = []
+    opening: re.Match[str] | None = None
+    body: list[str] = []
+    for line in [*text.split("\n"), None]:
+        found = None if line is None else _FENCE.fullmatch(line.rstrip())
+        if opening is None:
+            opening, body = found, []
+        elif line is None or (
+            found and not found["info"] and found["fence"].startswith(opening["fence"])
+        ):
+            code = "\n".join(body) + "\n"
+            language = re.split(r"[\s,:{}=.]+", opening["info"].strip("{. ").lower())[0]
+            if code.strip() and (language in _PYTHON or not language):
+                (named if language else plain).append(
+                    textwrap.dedent(code) if opening["indent"] else code
+                )
+            opening = None
+        else:
+            body.append(line)
+    blocks = named or plain
+    return blocks[-1] if blocks else text
+
+
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?(?:/[-+]?\d+)?")
 _MIXED = re.compile(r"([-+]?)(\d+)\s+(\d+)/(\d+)")
 
@@ -237,9 +272,9 @@ class TextReader:
     """Reads answers ``extract`` by one rule and groups them by one equivalence.
 
     ``how``: ``auto`` (the letter where the question has options, else boxed, else the answer line,
-    else a bare short text; never a number out of the reasoning, which may have been cut short),
-    ``boxed``, ``answer``, ``number`` (the last one), ``choice``, ``json`` (field ``field``),
-    ``regex`` (first group of ``pattern``, last match), ``text``.
+    else a bare short text that was not cut; never a number out of the reasoning), ``boxed``,
+    ``answer``, ``number`` (the last one), ``choice``, ``json`` (field ``field``), ``code`` (the last
+    Python block), ``regex`` (first group of ``pattern``, last match), ``text``.
     ``equivalence``: ``normal`` (normal form), ``exact`` (the string), ``math`` (math-verify).
     """
 
@@ -262,8 +297,11 @@ class TextReader:
             except re.error as error:
                 raise BadInput(f"the pattern {self.pattern!r} is not a regex: {error}") from None
 
-    def extract(self, text: str) -> str | None:
-        """The answer in a text, or ``None``; thinking in ``<think>`` tags is not read."""
+    def extract(self, text: str, cut: bool = False) -> str | None:
+        """The answer in a text, or ``None``; thinking in ``<think>`` tags is not read.
+
+        A text that was ``cut`` short is no answer by itself: one must be marked in it.
+        """
         text = spoken(text)
         if self.how == "boxed":
             return boxed(text)
@@ -279,11 +317,13 @@ class TextReader:
         if self.how == "regex":
             found = list(re.finditer(self.pattern, text, re.MULTILINE))
             return (found[-1][1] if found[-1].groups() else found[-1][0]) if found else None
+        if self.how == "code":
+            return code_of(text).strip("\n") or None
         if self.how == "text":
             return text.strip() or None
-        return self._auto(text)
+        return self._auto(text, cut)
 
-    def _auto(self, text: str) -> str | None:
+    def _auto(self, text: str, cut: bool) -> str | None:
         if self.options:
             letter = choice(text)
             if letter is not None:
@@ -292,6 +332,8 @@ class TextReader:
         if said is not None:
             number = _SHORT.fullmatch(said)
             return _plain(number[1]) if number else said
+        if cut:
+            return None
         short = text.strip()
         marks = ("\n", "=", "\\boxed", "\\fbox")
         if not short or len(short) > 40 or any(m in short for m in marks) or short[-1] in ":{,":
@@ -305,7 +347,8 @@ class TextReader:
         out = np.full(len(answers), -1, dtype=np.int64)
         for i, answer in enumerate(answers):
             if answer is not None:
-                form = answer if self.equivalence == "exact" else canonical_answer(answer)
+                exact = self.equivalence == "exact" or self.how == "code"
+                form = answer if exact else canonical_answer(answer)
                 if form not in forms:
                     forms[form] = len(forms)
                     first.append(answer)

@@ -370,7 +370,7 @@ class Judge:
         read: Callable[[str], T | None],
     ) -> list[tuple[bool, T | None]]:
         """For each prompt: did a judgement come, and what does it say?"""
-        params: dict[str, Any] = {"temperature": self.temperature, "tools": ()}
+        params: dict[str, Any] = {"temperature": self.temperature, "tools": (), "role": "judge"}
         if self.max_tokens is not None:
             params["max_tokens"] = self.max_tokens
         model = "main" if self.model is None else self.model

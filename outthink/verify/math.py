@@ -319,7 +319,7 @@ class MathMatch:
 
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
         """Compare each answer; one that cannot be decided in time has no score."""
-        answers = [run.world.reader.extract(s.text) for s in samples]
+        answers = [run.world.read(s) for s in samples]
         verdicts: dict[str, bool | None] = {}
 
         async def compare(answer: str) -> None:

@@ -86,7 +86,7 @@ class Exact:
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
         """Compare each answer."""
         wanted = canonical_answer(str(self.reference))
-        answers = [run.world.reader.extract(s.text) for s in samples]
+        answers = [run.world.read(s) for s in samples]
         return _scores([a is not None and canonical_answer(a) == wanted for a in answers])
 
 
@@ -108,7 +108,7 @@ class Numeric:
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
         """Compare each answer."""
         wanted = str(self.reference)
-        answers = [run.world.reader.extract(s.text) for s in samples]
+        answers = [run.world.read(s) for s in samples]
         near = [a is not None and _near(a, wanted, self.tolerance, self.relative) for a in answers]
         return _scores(near)
 
@@ -138,6 +138,11 @@ class Regex:
     pattern: str
     where: Literal["text", "answer"] = "text"
 
+    @property
+    def judges_text(self) -> bool:
+        """Is it the text that is judged, whether an answer can be read from it or not?"""
+        return self.where == "text"
+
     def __post_init__(self) -> None:
         if self.where not in ("text", "answer"):
             raise BadInput(f"regex: where={self.where!r} must be text or answer")
@@ -150,5 +155,5 @@ class Regex:
         """Search each text."""
         if self.where == "text":
             return _scores([bool(re.search(self.pattern, s.text)) for s in samples])
-        answers = [run.world.reader.extract(s.text) for s in samples]
+        answers = [run.world.read(s) for s in samples]
         return _scores([a is not None and bool(re.fullmatch(self.pattern, a)) for a in answers])

@@ -57,9 +57,9 @@ def isolation() -> dict[str, bool]:
         "processor and file limits": True,
         "memory limit": sys.platform.startswith("linux"),
         "empty environment": True,
-        "no network": "--net" in _wall(),
-        "no other processes": "--pid" in _wall(),
-        "no file system": False,
+        "network of its own": "--net" in _wall(),
+        "processes of its own": "--pid" in _wall(),
+        "file system of its own": False,
     }
 
 

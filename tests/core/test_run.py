@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import dataclass
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import outthink
+from outthink.api import Session
 from outthink.core.budget import Budget, Meter, Price, Usage
 from outthink.core.errors import (
     BadInput,
@@ -28,6 +30,7 @@ from outthink.core.errors import (
 )
 from outthink.core.model import Generation, Reply
 from outthink.core.nouns import Answer, Problem, Sample, Score
+from outthink.core.registry import build, strategy
 from outthink.core.run import FLOOR, Run, World, execute
 from outthink.models.simulated import Simulated, right_answer
 from outthink.verify.extract import reader_for
@@ -582,3 +585,57 @@ def test_ctrl_c_gives_the_answer_so_far():
 
 def test_sample_root_has_no_text():
     assert Sample((0,)).text == ""
+
+
+def test_solve_works_where_a_loop_is_running_as_in_a_notebook():
+    async def cell():
+        return outthink.solve("q?", model="simulated", strategy="self_consistency(n=3)")
+
+    answer = anyio.run(cell)
+    assert answer.stopped == "finished"
+    with pytest.raises(BadInput):
+        anyio.run(_bad_cell)
+
+
+async def _bad_cell():
+    return outthink.solve("q?", model="simulated", strategy="self_consistency(n=0)")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget": 5}, "Budget"),
+        ({"strategy": 3}, "no strategy"),
+        ({"strategy": build("prm", "verifier")}, "the verifier prm is no strategy"),
+        ({"model": "fly-prm"}, "scores texts"),
+        ({"strategy": "dvts"}, r"dvts\(prm="),
+    ],
+)
+def test_objects_of_another_kind_are_said(options, words):
+    with pytest.raises(BadInput, match=words):
+        outthink.solve("q?", **{"model": "simulated", **options})
+    for problem in (None, 3, {}, ["x"]):
+        with pytest.raises(BadInput):
+            outthink.solve(problem, model="simulated")
+
+
+def test_a_session_that_is_not_open_says_so():
+    async def main():
+        await Session("simulated").solve("q?")
+
+    with pytest.raises(BadInput, match="async with"):
+        anyio.run(main)
+
+
+def test_no_samples_are_no_limit():
+    @strategy("test_none")
+    @dataclass(frozen=True)
+    class Nothing:
+        """Asks for nothing."""
+
+        async def __call__(self, problem, run):
+            """Ask for nothing."""
+            assert await run.gather(0) == []
+            return run.answer(await run.pool([await run.sample()]), 0)
+
+    assert outthink.solve("q?", model="simulated", strategy=Nothing()).stopped == "finished"

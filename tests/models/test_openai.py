@@ -422,3 +422,55 @@ def test_the_estimate_is_from_above():
     assert estimate_tokens("a b c d e") >= 5
     assert estimate_tokens("数学问题的答案是七") >= 9
     assert estimate_tokens("") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "budget", "words"),
+    [
+        ({}, "usd=0.01", "usd_prompt="),
+        ({"usd_prompt": 1.0}, "usd=0.01", "usd_completion="),
+        ({}, "flops=1e9", "parameters="),
+    ],
+)
+def test_a_limit_that_cannot_hold_is_refused(options, budget, words):
+    with serving(lambda b, i: completion(["7"])) as server:
+        model = OpenAI("m", base_url=server.url, **options)
+        with pytest.raises(BadInput, match=words):
+            outthink.solve("q", model=model, strategy="greedy", budget=budget)
+        assert not server.bodies
+        free = OpenAI("m", base_url=server.url, usd_prompt=0.0, usd_completion=0.0, parameters=1e9)
+        answer = outthink.solve("q", model=free, strategy="greedy", budget="usd=1, flops=1e15")
+    assert answer.usage.flops > 0
+
+
+def test_a_limit_that_ends_the_retries_says_what_failed(monkeypatch):
+    monkeypatch.setattr("outthink.models._server._pause", lambda attempt, asked: 0.0)
+    with serving(lambda b, i: (500, {}, {"error": {"message": "out of order"}})) as server:
+        model = OpenAI("m", base_url=server.url)
+        answer = outthink.solve("q", model=model, strategy="greedy", budget="calls=3")
+    assert len(server.bodies) == 3
+    assert answer.stopped == "calls"
+    assert any("out of order" in note for note in answer.notes)
+
+
+def test_a_pause_that_the_deadline_ends_costs_the_call_and_no_tokens():
+    busy = (429, {"retry-after": "30"}, {"error": {"message": "slow down"}})
+    with serving(lambda b, i: busy) as server:
+        model = OpenAI("m", base_url=server.url)
+        answer = outthink.solve("q", model=model, strategy="greedy", budget="seconds=0.5")
+    assert (answer.usage.calls, answer.usage.total_tokens) == (1, 0)
+    assert answer.stopped == "seconds"
+    assert any("slow down" in note for note in answer.notes)
+
+
+def test_a_choice_without_content_does_not_cost_the_others():
+    body = completion(["The answer is 7.", "The answer is 7.", "x"])
+    body["choices"][2] = {
+        "index": 2,
+        "message": {"content": None},
+        "finish_reason": "content_filter",
+    }
+    reply, sent, *_ = call(lambda b, i: body, Request(ASK, n=3))
+    assert len(sent) == 1
+    assert [g.finish for g in reply.generations] == ["stop", "stop", "content_filter"]
+    assert reply.generations[2].text == ""

@@ -78,3 +78,22 @@ def test_step_scores_are_aggregated_as_named():
     assert math.isnan(aggregate([], "min"))
     with pytest.raises(BadInput, match="min"):
         aggregate(steps, "mn")
+
+
+def test_of_equal_scores_the_majority_of_those_that_tie_wins():
+    classes = np.array([0, 1, 1, 0, 0, -1])
+    assert best([1, 1, 1, 0, 0, 1], classes, "majority") == 1
+    assert best([0, 0, 0, 0, 0, 0], classes, "majority") == 0
+    assert best([np.nan] * 6, classes, "majority") == 0
+    assert best([0, 0, 1, 0, 0, 1], classes, "majority") == 2
+    with pytest.raises(BadInput, match="classes"):
+        best([1, 1], None, "majority")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9, unique=True))
+def test_without_ties_every_rule_is_the_argmax(scores):
+    rng = np.random.default_rng(0)
+    classes = np.zeros(len(scores), dtype=np.int64)
+    lengths = np.ones(len(scores), dtype=np.int64)
+    for rule in ("majority", "first", "shortest", "random"):
+        assert best(scores, classes, rule, lengths, rng) == int(np.argmax(scores))

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from outthink import Budget
-from outthink.api import asolve
+from outthink.api import Session, asolve
 from outthink.core.errors import BadInput, MissingNeed
 from outthink.store import open_store, schema
 from outthink.store.address import Address
@@ -440,5 +440,42 @@ def test_a_server_that_ignored_n_is_resumed_as_it_was(tmp_path):
         assert again.calls == 0
         assert parts(first) == parts(second)
         assert second.usage.stored_calls == second.usage.calls == 6
+
+    anyio.run(main)
+
+
+def test_what_a_judge_wrote_is_told_from_samples(tmp_path):
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        async with Session("simulated(answer=7)", store=url) as session:
+            await session.solve("3 + 4?", "best_of_n(n=3, verifier=judge)")
+        async with await open_store(url) as store:
+            await store.export("last", tmp_path / "s.jsonl")
+            return await store.render("last")
+
+    shown = anyio.run(main)
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    mine = [r for r in rows if r["role"] == "main"]
+    assert len(mine) == 3
+    assert {r["role"] for r in rows} == {"main", "judge"}
+    assert all(r["answer"] == r["text"].split("answer: ")[1] for r in mine)
+    assert all(r["answer"] is None for r in rows if r["role"] == "judge")
+    assert shown.count("[judge") == len(rows) - 3
+
+
+@pytest.mark.parametrize("held", [3, 6])
+def test_what_the_store_gave_counts_when_the_call_is_cut(tmp_path, held):
+    """Ended by a clock while the rest of a call is under way: the stored part was used."""
+    url = str(tmp_path / "s.db")
+
+    async def main():
+        await solve(url, Toy(native_n=True), Vote(held))
+        cut = await solve(url, Toy(native_n=True, latency=5.0), Vote(9), "seconds=0.3")
+        tokens = sum(s.tokens for s in cut.candidates)
+        assert len(cut.candidates) == held
+        assert cut.stopped == "seconds"
+        assert cut.usage.completion_tokens >= tokens > 0
+        return cut.run
 
     anyio.run(main)

@@ -182,3 +182,28 @@ def test_ties_of_a_vote_go_by_rule():
     assert told.solve(weighted).answer == "2"
     with pytest.raises(BadInput, match="shortest"):
         told.solve("best_of_n(n=2, verifier=regex(x), vote=weighted, ties=shortest)")
+
+
+def test_code_that_passes_wins_and_is_the_answer():
+    wrong = "```python\ndef f(x):\n    return x\n```\nThe answer is this function."
+    right = "Here:\n```python\ndef f(x):\n    return x + 1\n```"
+    told = Scripted([wrong, right, right])
+    answer = told.solve('best_of_n(n=3, verifier=python_tests("assert f(1) == 2"))')
+    assert answer.text == right
+    assert answer.answer == "def f(x):\n    return x + 1"
+    # a pattern that is sought in the text needs no answer to be read from it
+    told = Scripted(["The answer is 3.", "I say\nthat it is clear = yes"])
+    assert told.solve('best_of_n(n=2, verifier=regex("clear"))').text.startswith("I say")
+
+
+def test_what_is_cut_before_an_answer_is_said():
+    answer = outthink.solve(PROBLEM.question, strategy="self_consistency(n=3, max_tokens=4)")
+    assert answer.answer is None
+    assert answer.confidence is None
+    assert "3 of 3 samples were cut at 4 tokens" in "".join(answer.notes)
+
+
+def test_questions_that_fly_does_not_know_are_said():
+    answer = outthink.solve("What is 17 * 23?", strategy="best_of_n(n=2, verifier=prm)")
+    assert sum("knows nothing but word problems" in note for note in answer.notes) == 2
+    assert not outthink.solve(PROBLEM.question, strategy="best_of_n(n=2, verifier=prm)").notes

@@ -226,7 +226,7 @@ def test_a_hang_is_ended_whole():
 
 @needs_proc
 @pytest.mark.skipif(
-    not isolation()["no other processes"], reason="this system allows no process namespace"
+    not isolation()["processes of its own"], reason="this system allows no process namespace"
 )
 def test_a_child_that_left_the_session_does_not_outlive_the_program():
     mark = f"60.{secrets.randbelow(10**9):09d}"
@@ -265,7 +265,7 @@ def test_what_a_program_leaves_lying_about_is_cleared(tmp_path, monkeypatch):
 
 def test_secrets_are_not_visible():
     """Neither in the environment, nor, where processes are hidden, in that of the caller."""
-    hidden = isolation()["no other processes"]
+    hidden = isolation()["processes of its own"]
     look = """
         import glob, os
         assert "sk-planted" not in str(os.environ)
@@ -295,8 +295,8 @@ def test_without_namespaces_it_works_and_says_so(monkeypatch):
     sandbox._wall.cache_clear()
     try:
         found = isolation()
-        assert not found["no network"]
-        assert not found["no other processes"]
+        assert not found["network of its own"]
+        assert not found["processes of its own"]
         assert found["own session and time limit"]
         assert scores(PATIENT, [fenced(DOUBLE), "nothing"])[0] == [1.0, 0.0]
     finally:

@@ -36,6 +36,18 @@ def prompt_of(messages: Sequence[Message]) -> str:
     return text_of(messages[-1].get("content")).strip() + "\n"
 
 
+def remark(messages: Sequence[Message]) -> str | None:
+    """What to say of a question that is none of those that fly was trained on; else ``None``."""
+    from outthink.tasks.chain import is_chain
+
+    if is_chain(prompt_of(messages)):
+        return None
+    return (
+        "knows nothing but word problems like those of 'outthink fly problem': "
+        "what it makes of another question means nothing"
+    )
+
+
 def _tokenizer(folder: Path) -> Any:
     from outthink.models.fly.tokenizer import Tokenizer
 
@@ -166,8 +178,10 @@ class FlyModel:
         rows = [written(row) for row in job.rows]
         usage = self.price.usage(len(ids), sum(g.tokens for g in rows), cached=cached)
         notes: tuple[str, ...] = ()
+        if told := remark(request.messages):
+            notes = (f"fly {told}",)
         if any(m["role"] == "assistant" for m in request.messages):
-            notes = ("fly reads the first question only: earlier attempts were not seen",)
+            notes += ("fly reads the first question only: earlier attempts were not seen",)
         return Reply(tuple(rows), usage, notes)
 
     async def aclose(self) -> None:
@@ -212,6 +226,11 @@ class FlyReward:
         """Tokens of the question and the text."""
         encode = self.tokenizer.encode
         return 1 + len(encode(prompt_of(messages))) + len(encode(prefix))
+
+    def remark(self, messages: Sequence[Message]) -> str | None:
+        """What to say of a problem that it was not trained to judge."""
+        told = remark(messages)
+        return f"fly-prm {told}" if told else None
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """A reward model writes nothing."""
