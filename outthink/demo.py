@@ -156,16 +156,16 @@ def _page(
 color:#222;background:#fff}}table{{border-collapse:collapse;width:100%;font-size:14px}}
 td,th{{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}}
 code,pre{{font-size:13px;background:#f6f6f6}}pre{{padding:.6rem;overflow-x:auto;margin:.3rem 0}}
-img{{max-width:100%}}.cols{{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:1rem}}
+img{{max-width:100%}}.wide{{overflow-x:auto}}.cols{{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:1rem}}
 .right{{color:#2a7d2a}}.wrong{{color:#b3261e}}</style>
 <h1>What compute buys</h1>
 <p><b>fly</b>, the bundled language model (1.9 million parameters, numpy only), answers
-{len(problems)} word problems that it never saw in training. Every strategy has the same budget of
-completion tokens a problem; the bars are 95 % intervals, the dashed line is the share of problems
-that at least one of k samples solves.</p>
+{len(problems)} word problems that it never saw in training. Where strategies are compared, they have
+the same budget of completion tokens a problem; the bars are 95 % intervals, the dashed line is the
+share of problems that at least one of k samples solves.</p>
 <img alt="Accuracy against tokens for each strategy" src="data:image/png;base64,{image}">
-<table><tr><th>strategy</th><th>spec</th><th>budget</th><th>tokens spent</th><th>accuracy</th>
-<th>95 % interval</th><th>gain over one sample (paired)</th></tr>{body}</table>
+<div class="wide"><table><tr><th>strategy</th><th>spec</th><th>budget</th><th>tokens spent</th><th>accuracy</th>
+<th>95 % interval</th><th>gain over one sample (paired)</th></tr>{body}</table></div>
 <h2>Some of the problems</h2>{examples}</html>
 """
 

@@ -34,7 +34,7 @@ def _print_demo(screen: Console, found: Mapping[str, Any]) -> None:
         )
     )
     screen.print()
-    table = grid("strategy", "budget", "tokens", "accuracy", "gain", "", right=(2, 3, 4))
+    table = grid("strategy", "budget", "tokens", "solved", "gain", "", right=(2, 3))
     best = max(row["accuracy"] for row in found["rows"])
     for row in found["rows"]:
         gain, low, high = row["gain"]
@@ -45,10 +45,13 @@ def _print_demo(screen: Console, found: Mapping[str, Any]) -> None:
             row["budget"],
             f"{row['tokens']:,.0f}",
             f"{row['accuracy']:.2f}",
-            Text(f"{gain:+.2f}" if gain else "", style="" if sure else "dim"),
+            Text(f"{gain:+.2f} ({low:+.2f} to {high:+.2f})" if gain else "", "" if sure else "dim"),
             bar(row["accuracy"], 16),
         )
     show_table(screen, table)
+    screen.print()
+    told = "gain over one sample on the same problems, with its 95 % interval"
+    screen.print(Text(told, style="dim"))
     screen.print()
     for name, path in found.get("files", {}).items():
         screen.print(Text.assemble((f"{name:<8} ", "dim"), str(path)), soft_wrap=True)
