@@ -164,7 +164,8 @@ img{{max-width:100%}}.wide{{overflow-x:auto}}.cols{{display:grid;grid-template-c
 the same budget of completion tokens a problem; the bars are 95 % intervals, the dashed line is the
 share of problems that at least one of k samples solves.</p>
 <img alt="Accuracy against tokens for each strategy" src="data:image/png;base64,{image}">
-<div class="wide"><table><tr><th>strategy</th><th>spec</th><th>budget</th><th>tokens spent</th><th>accuracy</th>
+<div class="wide"><table>
+<tr><th>strategy</th><th>spec</th><th>budget</th><th>tokens spent</th><th>accuracy</th>
 <th>95 % interval</th><th>gain over one sample (paired)</th></tr>{body}</table></div>
 <h2>Some of the problems</h2>{examples}</html>
 """

@@ -10,7 +10,9 @@ detected, charged in full, and ends the run.
 from __future__ import annotations
 
 import math
+import numbers
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -72,11 +74,16 @@ class Budget:
             value = getattr(self, field.name)
             if value is None:
                 continue
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value <= 0:
-                raise BadInput(f"budget {field.name}={value!r}: a limit is a number above zero")
-            if field.name in ("tokens", "total_tokens", "calls") and value != int(value):
-                raise BadInput(f"budget {field.name}={value!r}: a limit in {field.name} is whole")
+            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not number or not 0 < value <= sys.float_info.max:
+                shown = str(value)[:40] if number and value == value else repr(value)[:40]
+                raise BadInput(f"budget {field.name}={shown}: a limit is a number above zero")
+            if field.name in ("tokens", "total_tokens", "calls"):
+                if value != int(value):
+                    raise BadInput(f"budget {field.name}={value}: a limit in {field.name} is whole")
+                object.__setattr__(self, field.name, int(value))
+            else:
+                object.__setattr__(self, field.name, float(value))
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -157,6 +164,12 @@ class Price:
     cached: float | None = None
     flops_per_token: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("prompt", "completion", "cached", "flops_per_token"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise BadInput(f"a price of {name}={value}: it must be at least 0 and finite")
+
     def usage(
         self,
         prompt: int,
@@ -185,6 +198,8 @@ class Reservation:
     def __init__(self, meter: Meter, cost: Usage) -> None:
         self.meter, self.cost, self.open = meter, cost, True
         self.attempts = 0
+        #: what failed attempts may have cost, charged already
+        self.lost = Usage()
         #: what a model knows to have been spent so far, for a call that is cancelled half-way
         self.partial: Usage | None = None
         #: what the last attempt failed with, while there is another
@@ -192,13 +207,16 @@ class Reservation:
         #: the samples of a cancelled call that were finished all the same, by their place in it
         self.arrived: dict[int, Any] = {}
 
-    def another_attempt(self, stored: bool = False) -> None:
+    def another_attempt(self, stored: bool = False, lost: Usage | None = None) -> None:
         """Count one more request of the same call; raises ``BudgetExhausted`` if none is left.
 
-        ``stored``: it was made, and paid for, when the call was recorded.
+        ``lost`` is what the failed attempt may have cost beside the call itself.  ``stored``: it was
+        made, and paid for, when the call was recorded.
         """
-        self.meter.charge_checked(Usage(calls=1, stored_calls=int(stored)))
+        cost = replace(lost or Usage(), calls=1, stored_calls=int(stored), estimated=False)
+        self.meter.charge_checked(cost)
         self.attempts += 1
+        self.lost = self.lost + (lost or Usage())
 
     def settle(self, actual: Usage) -> str | None:
         """Replace the claim by the truth; names the limit that the truth overdraws, if any."""

@@ -7,11 +7,13 @@ to be spent so that a cancelled call is charged for what it cost and no more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from outthink.core.budget import Price, Reservation, Usage
+from outthink.core.errors import BadInput
 from outthink.core.nouns import Floats, Message, canonical
 
 #: what a model may be able to do
@@ -45,6 +47,19 @@ class Request:
     logprobs: bool = False
     tools: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        whole = {"max_tokens": 1, "n": 1, "top_k": 0}
+        for name, least in whole.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise BadInput(f"{name}={value!r}: a whole number of at least {least}")
+        for name, most in (("temperature", math.inf), ("top_p", 1.0)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value <= most or math.isinf(value):
+                raise BadInput(f"{name}={value!r}: a number of at least 0")
+        if not all(isinstance(s, str) for s in (*self.stop, self.prefix)):
+            raise BadInput("stop strings and the prefix are texts")
 
     def key(self) -> str:
         """What makes two requests the same for the store: everything but ``n`` and the seeds."""
@@ -100,6 +115,27 @@ class Judged:
     known: str = ""
 
 
+def reading(model: Any, items: Sequence[Judged]) -> list[Usage]:
+    """What it costs to read these texts in one call of a model that keeps what it has read.
+
+    A function of the texts alone: of each, what was scored ``known`` before counts as cached, and the
+    question of an earlier text of the same call.  The call itself is not in it.
+    """
+    out: list[Usage] = []
+    seen: set[str] = set()
+    for item in items:
+        question = canonical([dict(m) for m in item.messages])
+        cached = 0
+        if item.known:
+            cached = model.count_tokens(item.messages, item.known)
+        elif question in seen:
+            cached = model.count_tokens(item.messages)
+        seen.add(question)
+        read = model.count_tokens(item.messages, item.text)
+        out.append(model.price.usage(read, 0, cached=cached, calls=0))
+    return out
+
+
 @runtime_checkable
 class Model(Protocol):
     """A live source of samples.  Made by a model's spec (``spec.open()``), closed by ``aclose``."""
@@ -129,8 +165,10 @@ class Model(Protocol):
 class RewardModel(Protocol):
     """A model with REWARD: gives each text its step scores in [0, 1], one a line or step.
 
-    ``per_call``: how many texts one call judges; ``None`` or missing: as many as there are.  A method
-    ``remark(messages)`` may say why its scores of a problem mean little.
+    ``per_call = 1`` says that each text is a call of its own, charged by what the server says; else
+    one call judges as many as there are, and costs what ``reading`` says.  A text without any score
+    (one that is too long) gets ``()``.  A method ``remark(messages)`` may say why its scores of a
+    problem mean little.
     """
 
     name: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import numbers
 import types
 import typing
 from collections.abc import Callable
@@ -55,6 +56,7 @@ def register(
             raise BadInput(
                 f"{cls.__name__} is no dataclass: put @dataclass(frozen=True) below this"
             )
+        _checked(cls)
         present = _ENTRIES[kind].get(name)
         if present is not None and present.make.__qualname__ != cls.__qualname__:
             raise BadInput(
@@ -65,6 +67,38 @@ def register(
         return cls
 
     return decorate
+
+
+def _checked(cls: type) -> None:
+    """Have every object of a part check its parameters' types, before its own ``__post_init__``.
+
+    So a wrong value is the same ``BadInput`` from a spec and from Python, before anything is spent.
+    """
+    own = cls.__dict__.get("__post_init__")
+
+    def check(self: Any) -> None:
+        name = cls.registered[1]  # type: ignore[attr-defined]
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            if not field.init:
+                continue
+            value = getattr(self, field.name)
+            kind = field.metadata.get("kind")
+            if kind is None and value is field.default:
+                continue
+            if kind is not None and value is None and field.default is None:
+                continue
+            try:
+                many = bool(field.metadata.get("many"))
+                found = _convert(value, hints[field.name], kind, field.name, "", 0, many)
+            except SpecError as error:
+                raise BadInput(f"{name}: {error}") from None
+            if found is not value:
+                object.__setattr__(self, field.name, found)
+        if own is not None:
+            own(self)
+
+    cls.__post_init__ = check  # type: ignore[attr-defined]
 
 
 def strategy(
@@ -98,15 +132,23 @@ def _options(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
 
 
-def _convert(value: Any, hint: Any, kind: str | None, where: str, source: str, at: int) -> Any:
-    """Check and convert one parameter; ``kind`` says that nested calls name parts of that kind."""
+def _convert(
+    value: Any, hint: Any, kind: str | None, where: str, source: str, at: int, many: bool = False
+) -> Any:
+    """Check and convert one parameter; ``kind`` says that it is a part of that kind (or ``many``)."""
     options = _options(hint)
-    if kind is not None and isinstance(value, (Call, str)):
+    if kind is not None:
         if isinstance(value, str):
             return _build(parse(value), kind, value)
-        return _build(value, kind, source)
-    if kind is not None and isinstance(value, list):
-        return tuple(_convert(v, Any, kind, where, source, at) for v in value)
+        if isinstance(value, Call):
+            return _build(value, kind, source)
+        if isinstance(value, (list, tuple)) and many:
+            return tuple(_convert(v, Any, kind, where, source, at) for v in value)
+        if not _is_part(value, kind):
+            raise SpecError(
+                f"{where}={_shown(value)} is no {kind}: write a spec of one", source, at
+            )
+        return value
     if isinstance(value, Call):
         if value.bare:
             value = value.name
@@ -122,10 +164,13 @@ def _convert(value: Any, hint: Any, kind: str | None, where: str, source: str, a
             return value
         if option is bool and isinstance(value, bool):
             return value
-        if option is int and isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+        if option is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            return int(value)
+        if option is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except OverflowError:
+                continue
         if option is str and isinstance(value, str):
             return value
         if origin is tuple and isinstance(value, (list, tuple)):
@@ -134,9 +179,25 @@ def _convert(value: Any, hint: Any, kind: str | None, where: str, source: str, a
     allowed = [words for option in options for words in _allowed(option)]
     near = nearest(str(value), allowed) if isinstance(value, str) and len(allowed) > 1 else ""
     near = near.partition(" known")[0].rstrip(";")
-    given = f"{value!r}" if not isinstance(value, str) else repr(value[:60])
     choice = f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0]
-    raise SpecError(f"{where}={given} must be {choice}{near}", source, at)
+    raise SpecError(f"{where}={_shown(value)} must be {choice}{near}", source, at)
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _is_part(value: Any, kind: str) -> bool:
+    """Is this object a part of a kind?  A function may be a verifier."""
+    found = getattr(value, "registered", (None,))[0]
+    if isinstance(value, type) or (found is not None and found != kind):
+        return False
+    return found == kind or (kind not in ("strategy", "model") and callable(value))
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -180,10 +241,14 @@ def _build(tree: Any, kind: str, source: str) -> Any:
             raise SpecError(f"{tree.name} has {name!r} twice", source, at)
         if name not in by_name:
             raise SpecError(
-                f"{tree.name} has no parameter {name!r}{nearest(name, by_name)}", source, at
+                f"{tree.name} has no parameter {name[:60]!r}{nearest(name, by_name)}", source, at
             )
-        part = by_name[name].metadata.get("kind")
-        values[name] = _convert(value, hints[name], part, name, source, at)
+        facts = by_name[name].metadata
+        many = bool(facts.get("many"))
+        if facts.get("kind") and value is None and by_name[name].default is None:
+            values[name] = None
+            continue
+        values[name] = _convert(value, hints[name], facts.get("kind"), name, source, at, many)
     try:
         return cls(**values)
     except TypeError as error:
@@ -217,9 +282,9 @@ def build(spec: Any, kind: str) -> Any:
         return _build(parse(spec), kind, spec)
     if isinstance(spec, Call):
         return _build(spec, kind, dump(spec))
-    found = getattr(spec, "registered", (None,))[0]
-    if found != kind and (found is not None or kind == "strategy"):
-        what = f"the {found} {spec.registered[1]}" if found else f"a {type(spec).__name__}"
+    if not _is_part(spec, kind):
+        found = getattr(spec, "registered", (None, ""))
+        what = f"the {found[0]} {found[1]}" if found[0] else _shown(spec)
         raise BadInput(f"{what} is no {kind}: write a spec, such as {next(iter(entries(kind)))}")
     return spec
 
@@ -248,8 +313,9 @@ def spec_of(part: Any) -> str:
     return dump(_tree(part))
 
 
-def part(kind: str, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field that holds a part of a kind (``verifier: Any = part("verifier")``)."""
+def part(kind: str, default: Any = dataclasses.MISSING, many: bool = False) -> Any:
+    """A dataclass field that holds a part of a kind (``verifier: Any = part("verifier")``), or ``many``."""
+    facts = {"kind": kind, "many": many}
     if default is dataclasses.MISSING:
-        return dataclasses.field(metadata={"kind": kind})
-    return dataclasses.field(default=default, metadata={"kind": kind})
+        return dataclasses.field(metadata=facts)
+    return dataclasses.field(default=default, metadata=facts)

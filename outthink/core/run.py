@@ -15,7 +15,15 @@ import contextlib
 import hashlib
 import inspect
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -36,7 +44,7 @@ from outthink.core.errors import (
     TimedOut,
     WorldError,
 )
-from outthink.core.model import Generation, Judged, Model, Reply, Request
+from outthink.core.model import Generation, Judged, Model, Reply, Request, reading
 from outthink.core.nouns import Answer, Ints, Message, Node, Pool, Problem, Sample, Score, canonical
 
 #: a sample is not asked for when fewer tokens than this are left for it
@@ -76,11 +84,16 @@ class Memory(Protocol):
         """The records of these sample indices that exist."""
         ...
 
-    async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
-        """Remember finished samples; the first writer of a key wins."""
+    async def put(
+        self, model: str, request: str, records: Mapping[str, Record]
+    ) -> Mapping[str, Record] | None:
+        """Remember finished samples; the first writer of a key wins.
+
+        Gives the records that were there before, of other writers.
+        """
         ...
 
-    async def put_all(self, model: str, batch: Mapping[str, Mapping[str, Record]]) -> None:
+    async def put_all(self, model: str, batch: Mapping[str, Mapping[str, Record]]) -> Any:
         """Remember the samples of several requests, all or none: one call's usage is spread over them."""
         ...
 
@@ -151,6 +164,8 @@ class Run:
         self._children: dict[Node, int] = {}
         self._proposal: Callable[[], Awaitable[Answer | None]] | None = None
         self._scope: anyio.CancelScope | None = None
+        #: what a child that no ``execute`` runs is doing now, and what ends it
+        self._doing: set[anyio.CancelScope] = set()
         self._reason: str | None = None
 
     # -- what a strategy may ask ----------------------------------------------------------------
@@ -348,24 +363,26 @@ class Run:
         # equal texts are scored, paid for and stored once
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
         chosen = sorted(first.values())
-        width = getattr(live, "per_call", None) or max(len(chosen), 1)
-        calls = -(-len(chosen) // width)
-        prompts = {i: live.count_tokens(items[i].messages, items[i].text) for i in chosen}
+        alone = getattr(live, "per_call", None) == 1
+        # texts of one call cost what reading them costs, whether the store has their scores or not
+        costs = dict(zip(chosen, reading(live, [items[i] for i in chosen]), strict=True))
         out: dict[int, tuple[float, ...]] = {}
-        used, flying, refused = Usage(), dict[int, Usage](), list[Refused]()
-        ticket = self._reserve(live.price.usage(sum(prompts.values()), 0, calls=calls))
+        done, flying = dict[int, Usage](), dict[int, Usage]()
+        refused: list[Refused] = []
+        worst = sum((replace(u, cached_tokens=0) for u in costs.values()), Usage())
+        calls = len(chosen) if alone else min(len(chosen), 1)
+        ticket = self._reserve(live.price.usage(worst.prompt_tokens, 0, calls=calls))
 
         def cost() -> Usage:
             """What came back, and the worst that the calls still out may cost."""
-            return sum(flying.values(), used)
+            return sum((*done.values(), *flying.values()), Usage())
 
         async def ask(group: list[int]) -> None:
-            nonlocal used
             mark = group[0]
             async with self._slot():
                 await anyio.lowlevel.checkpoint()
-                worst = live.price.usage(sum(prompts[i] for i in group), 0, calls=1)
-                flying[mark] = replace(worst, estimated=True)
+                prompt = sum(costs[i].prompt_tokens for i in group)
+                flying[mark] = replace(live.price.usage(prompt, 0, calls=1), estimated=True)
                 ticket.partial = cost()
                 try:
                     scores, usage = await live.reward([items[i] for i in group], ticket)
@@ -378,14 +395,17 @@ class Run:
                     refused.append(error)
                     return
                 del flying[mark]
-                used = used + usage
+                shares = [usage] if alone else [costs[i] for i in group]
+                done.update(zip(group, shares, strict=True))
+                if not alone:
+                    done[mark] = replace(done[mark], calls=1)
                 ticket.partial = cost()
                 out.update(zip(group, scores, strict=True))
                 if self.world.store:
-                    batch: dict[str, dict[str, Record]] = {}
-                    for j, i in enumerate(group):
-                        share = usage if j == 0 else Usage(estimated=usage.estimated)
-                        batch[keys[i]] = {"0": Record({"steps": list(out[i])}, _plain(share))}
+                    batch = {
+                        keys[i]: {"0": Record({"steps": list(out[i])}, _plain(u))}
+                        for i, u in zip(group, shares, strict=True)
+                    }
                     await self.world.store.put_all(live.name, batch)
 
         try:
@@ -394,16 +414,16 @@ class Run:
                     record = (await self.world.store.get(live.name, key, ["0"])).get("0")
                     if record:
                         out[i] = tuple(record.generation["steps"])
-                        used = used + _usage_of(record)
+                        done[i] = _usage_of(record) if alone else costs[i]
             missing = [i for i in chosen if i not in out]
-            # a call of which a part was stored counts as one that was made
-            made = -(-len(missing) // width)
             with _unwrapped():
                 async with anyio.create_task_group() as tasks:
-                    for at in range(0, len(missing), width):
-                        tasks.start_soon(ask, missing[at : at + width])
+                    for group in [[i] for i in missing] if alone else [missing] if missing else []:
+                        tasks.start_soon(ask, group)
             if refused and not out:
                 raise refused[0]
+            # a call of which a part was stored counts as one that was made
+            made = len(missing) if alone else min(len(missing), 1)
             total = replace(cost(), calls=calls, stored_calls=calls - made)
         except BaseException as error:
             self._abandon(ticket, error)
@@ -412,6 +432,8 @@ class Run:
         if refused:
             self.warn(f"{len(refused)} texts got no score: {refused[0]}")
             out.update({i: () for i in chosen if i not in out})
+        elif empty := sum(not out[i] for i in chosen):
+            self.warn(f"{empty} texts got no score: they are longer than {live.name} reads")
         steps = [out[first[key]] for key in keys]
         book = self.world.scores.setdefault("reward/" + live.name, {})
         for s, found in zip(samples, steps, strict=True):
@@ -457,8 +479,9 @@ class Run:
     def cancel(self, reason: str = "cancelled") -> None:
         """End the run now; the last proposal is its answer."""
         self._reason = self._reason or reason
-        if self._scope is not None:
-            self._scope.cancel()
+        for scope in (self._scope, *self._doing):
+            if scope is not None:
+                scope.cancel()
 
     # -- how it is done --------------------------------------------------------------------------
 
@@ -469,6 +492,29 @@ class Run:
     def _allocate(self, n: int) -> list[Node]:
         first, self._next = self._next, self._next + n
         return [(*self.node, first + i) for i in range(n)]
+
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """End what the block does at this run's own deadline or cancellation.
+
+        A run under ``execute`` has its scope there; a child whose methods are called by its parent
+        has none, and its end is not the parent's.
+        """
+        if self._scope is not None or self.parent is None:
+            yield
+            return
+        left = self.meter.deadline()
+        scope = anyio.move_on_after(None if math.isinf(left) else max(left, 0.0))
+        self._doing.add(scope)
+        try:
+            with scope:
+                if self._reason is not None:
+                    scope.cancel()
+                yield
+        finally:
+            self._doing.discard(scope)
+        if scope.cancelled_caught:
+            self.limit = self.limit or self._reason or "seconds"
 
     def _slot(self) -> contextlib.AbstractAsyncContextManager[Any]:
         return self.world.limiter if self.world.limiter else contextlib.nullcontext()
@@ -493,7 +539,7 @@ class Run:
         if usage.estimated:
             self.warn("the server gave no usable token counts: tokens are our own upper estimate")
         if over:
-            self.warn(f"the server used more than it was allowed: overdraft of {over}, run ended")
+            self.warn(f"a call cost more than was reserved for it: overdraft of {over}, run ended")
             self._limited(over)
             raise BudgetExhausted(over)
 
@@ -504,7 +550,9 @@ class Run:
         if ticket.failure and not isinstance(error, ModelError):
             self.warn(f"a call was given up: {ticket.failure}")
         if ticket.partial is not None:
-            ticket.settle(ticket.partial)
+            over = ticket.settle(ticket.partial)
+            if over:
+                self.warn(f"a call cost more than was reserved for it: overdraft of {over}")
         elif isinstance(error, ModelError) and not isinstance(error, TimedOut):
             ticket.settle(Usage(calls=ticket.cost.calls))
         elif isinstance(error, BudgetExhausted):
@@ -573,7 +621,7 @@ class Run:
         max_tokens = int(settings.pop("max_tokens", None) or model.max_tokens)
         pending, made, last = list(jobs), 0, None
         failures: list[ModelError] = []
-        while pending:
+        while pending and self._reason is None:
             wave = self._admit(pending, model, max_tokens)
             if not wave:
                 if self.meter.busy():
@@ -603,7 +651,7 @@ class Run:
                     again.extend(rest)
                     counts.append(len(group) - len(rest))
 
-            with _unwrapped():
+            with _unwrapped(), self._in_time():
                 try:
                     async with anyio.create_task_group() as tasks:
                         for entry in wave:
@@ -698,14 +746,21 @@ class Run:
                     mark = {"short": next(iter(missing))} if len(given) < len(missing) else {}
                     records: dict[str, Record] = {}
                     for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
-                        share = _share(model, reply, i)
+                        share = _share(model, reply, i, len(given))
                         # a replay counts the further attempts too
                         share = replace(share, calls=share.calls + ticket.attempts)
                         records[name] = Record(_written(generation), {**_plain(share), **mark})
-                    if store:
-                        await store.put(model.name, key, records)
-                for name, generation in zip(missing, given, strict=False):
-                    self._emit(emit, generation, index[name], role, stop, stored=False)
+                    earlier: Mapping[str, Record] = {}
+                    try:
+                        if store:
+                            earlier = await store.put(model.name, key, records) or {}
+                    finally:  # what is paid for is used even where it could not be kept
+                        for name, generation in zip(missing, given, strict=False):
+                            if (
+                                name in earlier
+                            ):  # another run was first: there is one sample of a key
+                                generation = _generation(earlier[name].generation)
+                            self._emit(emit, generation, index[name], role, stop, stored=False)
                 rest = list(missing.values())[len(given) :]
         except BaseException as error:
             if not sending and ticket.partial is None:
@@ -738,7 +793,7 @@ class Run:
         usage = model.price.usage(spent.prompt_tokens, written, cached=spent.cached_tokens)
         reply = Reply(given, usage)
         records = {
-            jobs[place][0]: Record(_written(g), _plain(_share(model, reply, i)))
+            jobs[place][0]: Record(_written(g), _plain(_share(model, reply, i, len(given))))
             for i, (place, g) in enumerate(zip(places, given, strict=True))
         }
         if self.world.store:
@@ -805,17 +860,17 @@ def _counted(model: Model, reply: Reply, request: Request) -> Reply:
     return replace(reply, usage=usage)
 
 
-def _share(model: Model, reply: Reply, i: int) -> Usage:
+def _share(model: Model, reply: Reply, i: int, kept: int) -> Usage:
     """What sample ``i`` of a call would have cost alone: the call, the prompt and its own tokens.
 
-    What a server charged beyond the samples' tokens goes with the first.
+    What a server charged beyond the ``kept`` samples' tokens goes with the first.
     """
-    if len(reply.generations) == 1:
+    if kept == 1:
         return reply.usage
     u, tokens = reply.usage, reply.generations[i].tokens
     reasoning = 0
     if i == 0:
-        tokens = u.completion_tokens - sum(g.tokens for g in reply.generations[1:])
+        tokens = u.completion_tokens - sum(g.tokens for g in reply.generations[1:kept])
         reasoning = u.reasoning_tokens
     return model.price.usage(
         u.prompt_tokens, tokens, cached=u.cached_tokens, reasoning=reasoning,
@@ -926,7 +981,8 @@ async def execute(strategy: Any, run: Run) -> Answer:
             scope.cancel()
             await anyio.lowlevel.checkpoint()
         try:
-            answer = await strategy(run.problem, run)
+            with _unwrapped():
+                answer = await strategy(run.problem, run)
         except BudgetExhausted as error:
             stopped = error.limit
         except WorldError as error:
@@ -936,8 +992,17 @@ async def execute(strategy: Any, run: Run) -> Answer:
     elif answer is not None and run.limit is not None:
         stopped = run.limit
     if answer is None and run._proposal is not None:
-        with anyio.move_on_after(2.0, shield=True):
-            answer = await run._proposal()
+        try:
+            with anyio.move_on_after(2.0, shield=True):
+                answer = await run._proposal()
+        except WorldError as error:
+            run.warn(f"the last answers were not compared: {error}")
+        quick = getattr(run.world.reader, "quick", None)
+        if answer is None and quick is not None:
+            # to tell equal answers by computing takes too long now: by their normal forms
+            run.world.reader = quick()
+            with anyio.move_on_after(2.0, shield=True):
+                answer = await run._proposal()
     if answer is None:
         if failure is not None:
             raise failure

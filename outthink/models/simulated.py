@@ -27,11 +27,22 @@ from statistics import NormalDist
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 
 from outthink.core.budget import Price, Reservation, Usage
 from outthink.core.errors import BadInput, Refused, ServerFailed
-from outthink.core.model import LOGPROBS, PREFIX, REWARD, SEEDS, Generation, Judged, Reply, Request
+from outthink.core.model import (
+    LOGPROBS,
+    PREFIX,
+    REWARD,
+    SEEDS,
+    Generation,
+    Judged,
+    Reply,
+    Request,
+    reading,
+)
 from outthink.core.nouns import Message, text_of
 from outthink.core.registry import register, spec_of
 
@@ -139,6 +150,8 @@ class Simulated:
         for name in ("latency", "spread", "token_seconds", "price", "flops", "steps", "retries"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise BadInput(f"simulated: {name}={getattr(self, name)} must be at least 0")
+        if self.steps > 10_000 or self.retries > 10_000 or self.spread > 10:
+            raise BadInput("simulated: steps and retries are at most 10000, spread at most 10")
         for name, least in (("wrong", 1), ("tokens", 3)):
             if not least <= getattr(self, name) <= 10_000:
                 raise BadInput(f"simulated: {name}={getattr(self, name)} must be {least} to 10000")
@@ -182,7 +195,11 @@ class SimulatedModel:
         question = question_of(request.messages)
         seeds = (*request.seeds, *(int(1e9 * draw("seed", i)) for i in range(request.n)))
         seeds = seeds[: request.n]
-        rows = [self._write(question, request, seed) for seed in seeds]
+        rows = []
+        for seed in seeds:
+            rows.append(self._write(question, request, seed))
+            if len(rows) % 64 == 0:
+                await anyio.lowlevel.checkpoint()
         prompt = self.count_tokens(request.messages, request.prefix)
         delay = self._delay(question, request, seeds) + self.spec.token_seconds * max(
             (row.tokens for row in rows), default=0
@@ -359,11 +376,8 @@ class SimulatedReward:
     ) -> tuple[list[tuple[float, ...]], Usage]:
         """The score of each line of each text."""
         await anyio.sleep(self.spec.latency)
-        read = sum(self.count_tokens(item.messages, item.text) for item in items)
-        known = sum(
-            self.count_tokens(item.messages, item.known) for item in items if item.known
-        )  # fmt: skip
-        return [self._score(item) for item in items], self.price.usage(read, 0, cached=known)
+        usage = replace(sum(reading(self, items), Usage()), calls=1)
+        return [self._score(item) for item in items], usage
 
     def _score(self, item: Judged) -> tuple[float, ...]:
         question = question_of(item.messages)

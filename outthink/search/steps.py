@@ -28,9 +28,18 @@ class Tree(ABC):
         self._told: list[int] = []
 
     def ask(self) -> list[int]:
-        """The nodes to extend now; empty when the search is over."""
-        self._asked, self._told = self.plan(), []
+        """The nodes to extend now; empty when the search is over.
+
+        Asking ends the round before: children that were asked for and not told did not come.
+        """
+        if self._told:
+            self._turn()
+        self._asked = self.plan()
         return list(self._asked)
+
+    def _turn(self) -> None:
+        told, self._told = self._told, []
+        self.turn(told)
 
     def tell(self, node: int, value: float, done: bool) -> int:
         """A child of ``node`` with its value; returns the child's number."""
@@ -40,7 +49,7 @@ class Tree(ABC):
         child = len(self.parent) - 1
         self._told.append(child)
         if len(self._told) == len(self._asked):
-            self.turn(self._told)
+            self._turn()
         return child
 
     def leaves(self) -> list[int]:
@@ -53,7 +62,7 @@ class Tree(ABC):
 
     @abstractmethod
     def turn(self, born: list[int]) -> None:
-        """Make the next frontier from the children that were born."""
+        """Make the next frontier from the children that were born (all that were asked for, or some)."""
 
 
 class Beam(Tree):
@@ -113,15 +122,20 @@ class Particles(Tree):
         return [node for node in self.frontier if not self.done[node]]
 
     def turn(self, born: list[int]) -> None:
-        """Put each child in its parent's place, weigh, and resample."""
-        fresh = iter(born)
+        """Put each child in its parent's place, weigh, and resample.
+
+        A particle whose step did not come is lost, and its place is drawn anew from the others.
+        """
+        fresh: dict[int, list[int]] = {}
+        for child in reversed(born):
+            fresh.setdefault(self.parent[child], []).append(child)
         slots = [0] * self.n if self.frontier == [0] else self.frontier
-        self.frontier = [node if self.done[node] else next(fresh) for node in slots]
+        stepped = [node if self.done[node] else (fresh.get(node) or [-1]).pop() for node in slots]
+        self.frontier = [node for node in stepped if node >= 0]
         p = self.probabilities()
         self.sizes.append(effective_size(p))
-        if any(not self.done[node] for node in self.frontier) and (
-            self.sizes[-1] <= self.threshold * self.n + 1e-9
-        ):
+        few = len(self.frontier) < self.n or self.sizes[-1] <= self.threshold * self.n + 1e-9
+        if few and any(not self.done[node] for node in self.frontier):
             self.frontier = [self.frontier[i] for i in systematic(p, self.n, self.rng)]
 
     def probabilities(self) -> Floats:

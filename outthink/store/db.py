@@ -164,11 +164,18 @@ class Store:
         )
         return found
 
-    async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
-        """Remember finished samples, all or none; returns when a crash can no longer undo it."""
-        await self.put_all(model, {request: records})
+    async def put(
+        self, model: str, request: str, records: Mapping[str, Record]
+    ) -> dict[str, Record]:
+        """Remember finished samples, all or none; returns when a crash can no longer undo it.
 
-    async def put_all(self, model: str, batch: Mapping[str, Mapping[str, Record]]) -> None:
+        Gives the records of other writers that were there before, and stay.
+        """
+        return (await self.put_all(model, {request: records})).get(request, {})
+
+    async def put_all(
+        self, model: str, batch: Mapping[str, Mapping[str, Record]]
+    ) -> dict[str, dict[str, Record]]:
         """``put`` for several requests, in one transaction."""
         name, now = key_of(model), time.time()
         bodies: list[dict[str, Any]] = []
@@ -181,8 +188,15 @@ class Store:
                 row: dict[str, Any] = {"model": name, "request": hashed, "sample": key_of(sample)}
                 row |= {"generation": dump(record.generation), "usage": dump(record.usage)}
                 rows.append({**row, "created": now})
-        if rows:
-            await self._do(Put, writes=True, requests=bodies, calls=rows)
+        if not rows:
+            return {}
+        found = await self._do(Put, writes=True, requests=bodies, calls=rows)
+        names = {request: {key_of(n): n for n in records} for request, records in batch.items()}
+        return {
+            request: {by_key[k]: record for k, record in found[hashed].items()}
+            for request, by_key in names.items()
+            if (hashed := digest(request)) in found
+        }
 
     async def begin(self, run: str, facts: Mapping[str, Any]) -> None:
         """A run starts (or starts again under its name): it shows as unfinished from now on."""
@@ -221,7 +235,9 @@ class Store:
         }
         for column in schema.USAGE:
             if column.name in usage:
-                row[column.name] = usage[column.name]
+                value = usage[column.name]
+                # no column holds more; a server may claim any number
+                row[column.name] = min(value, (1 << 63) - 1) if isinstance(value, int) else value
         if "estimated" in row:
             row["estimated"] = int(row["estimated"])
         samples = [_sample_row(name, i, s) for i, s in enumerate(trace.get("samples", ()))]

@@ -143,6 +143,12 @@ class Worker(threading.Thread):
         """The error as the caller shall see it: one line that names the store and no password."""
         if isinstance(error, StoreError):
             return StoreError(f"the store {self.address.shown}: {error}")
+        damaged = isinstance(error, (ValueError, TypeError, KeyError)) and not writes
+        if damaged and not isinstance(error, OutthinkError):
+            told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            return StoreError(
+                f"the store {self.address.shown} is damaged ({told}): restore it, or name another"
+            )
         if isinstance(error, OutthinkError) or not isinstance(error, (SQLAlchemyError, OSError)):
             return error
         verb = "written" if writes else "read"
@@ -193,6 +199,9 @@ class Worker(threading.Thread):
 
         def write(connection: sa.Connection) -> list[Any]:
             out = [t.work(connection) if t.work is not None else None for t in tasks]
+            for i, task in enumerate(tasks):
+                if isinstance(task, Put):
+                    out[i] = _earlier(connection, task.calls)
             # in the order of the keys, so that two writers never wait for each other in a circle
             if bodies:
                 statement = self.insert(schema.requests).on_conflict_do_nothing()
@@ -296,6 +305,21 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _earlier(
+    connection: sa.Connection, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Record]]:
+    """Of these rows of calls those that another writer has written: by the hash of their request."""
+    asked: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        asked.setdefault((row["model"], row["request"]), []).append(row["sample"])
+    found: dict[str, dict[str, Record]] = {}
+    for (model, request), samples in asked.items():
+        # the names of samples are written as ``key_of`` gives them
+        if there := _records(connection, model, request, samples):
+            found[request] = there
+    return found
 
 
 def _records(

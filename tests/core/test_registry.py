@@ -164,7 +164,7 @@ def test_a_list_of_parts_is_a_tuple_of_objects():
     class Several:
         """Holds strategies."""
 
-        inner: typing.Any = part("strategy", ())
+        inner: typing.Any = part("strategy", (), many=True)
 
     built = build("several([greedy, self_consistency(n=2)])", "utility")
     assert [p.registered[1] for p in built.inner] == ["greedy", "self_consistency"]

@@ -1,6 +1,7 @@
 """Reward models as verifiers: aggregates, and what a score costs."""
 
 import math
+from dataclasses import dataclass
 
 import anyio
 import pytest
@@ -27,14 +28,18 @@ CLOSED = {
 }
 
 
+@dataclass(init=False, eq=False)
 class Given:
     """A reward model that gives each text the steps it was told; counts what it is asked."""
 
     name, capabilities, native_n, max_tokens = "given", frozenset({REWARD}), False, 1
-    price = Price(1e6)
+    price, registered = Price(1e6), ("model", "given")
 
     def __init__(self, steps):
         self.steps, self.asked = steps, []
+
+    def open(self):
+        return self
 
     def count_tokens(self, messages, prefix=""):
         return 3 + len(prefix)
@@ -54,7 +59,7 @@ STEPS = st.lists(st.floats(0, 1), max_size=8)
 @given(st.lists(STEPS, min_size=1, max_size=5), st.sampled_from(AGGREGATES))
 def test_a_score_is_the_aggregate_of_its_steps_and_nan_where_there_is_none(steps, how):
     model = Given({str(i): s for i, s in enumerate(steps)})
-    found, _ = scores(Prm(model="given", aggregate=how), list(model.steps), {"given": model})
+    found, _ = scores(Prm(model=model, aggregate=how), list(model.steps))
     for value, own in zip(found, steps, strict=True):
         assert value == pytest.approx(CLOSED[how](own)) if own else math.isnan(value)
 
@@ -62,14 +67,11 @@ def test_a_score_is_the_aggregate_of_its_steps_and_nan_where_there_is_none(steps
 @given(STEPS.filter(bool))
 def test_aggregates_are_ordered_as_they_must_be(steps):
     model = Given({"x": steps})
-    value = {
-        how: scores(Prm(model="given", aggregate=how), ["x"], {"given": model})[0][0]
-        for how in AGGREGATES
-    }
+    value = {how: scores(Prm(model=model, aggregate=how), ["x"])[0][0] for how in AGGREGATES}
     tiny = 1e-12
     assert value["product"] <= value["min"] + tiny <= value["mean"] + 2 * tiny
     assert value["min"] <= value["last"]
-    assert scores(Orm(model="given"), ["x"], {"given": model})[0] == [value["last"]]
+    assert scores(Orm(model=model), ["x"])[0] == [value["last"]]
 
 
 def test_equal_texts_are_scored_and_paid_for_once():
@@ -78,18 +80,18 @@ def test_equal_texts_are_scored_and_paid_for_once():
     texts = ["a", "bb", "a", "", "bb", "a"]
 
     async def main():
-        run = live_run({"given": model})
+        run = live_run({model: model})
         samples = [sample(i, text, run.problem) for i, text in enumerate(texts)]
-        first = await run.reward(samples, "given")
+        first = await run.reward(samples, model)
         assert first == [tuple(steps[t]) for t in texts]
         assert model.asked == [["a", "bb", ""]]
         spent = run.meter.spent
         assert (spent.calls, spent.prompt_tokens, spent.completion_tokens) == (1, 4 + 5 + 3, 0)
         assert spent.usd == 12
         assert run.meter.outstanding == 0
-        scored = await run.score(samples, Prm(model="given"))
+        scored = await run.score(samples, Prm(model=model))
         assert [s.steps for s in scored] == first
-        again = await run.score(samples, Prm(model="given"))  # known by their place in the tree
+        again = await run.score(samples, Prm(model=model))  # known by their place in the tree
         assert [s.value for s in again[:3]] == [0.1, 0.9, 0.1]
         assert len(model.asked) == 2
 
@@ -100,12 +102,10 @@ def test_equal_texts_are_scored_and_paid_for_once():
 def test_what_does_not_fit_is_not_asked(budget):
     model = Given({"a": [0.1], "bb": [0.2], "": []})
     with pytest.raises(BudgetExhausted) as caught:
-        scores(Prm(model="given"), ["a", "bb", ""], {"given": model}, budget=budget)
+        scores(Prm(model=model), ["a", "bb", ""], budget=budget)
     assert caught.value.limit == budget.partition("=")[0]
     assert model.asked == []
-    found, run = scores(
-        Prm(model="given"), ["a", "bb", "a"], {"given": model}, budget="total_tokens=9"
-    )
+    found, run = scores(Prm(model=model), ["a", "bb", "a"], budget="total_tokens=9")
     assert (found, run.meter.spent.total_tokens) == ([0.1, 0.2, 0.1], 9)
 
 

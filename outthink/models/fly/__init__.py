@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,17 @@ import numpy as np
 
 from outthink.core.budget import Price, Reservation, Usage
 from outthink.core.errors import BadInput, ModelError, Refused
-from outthink.core.model import LOGPROBS, PREFIX, REWARD, SEEDS, Generation, Judged, Reply, Request
+from outthink.core.model import (
+    LOGPROBS,
+    PREFIX,
+    REWARD,
+    SEEDS,
+    Generation,
+    Judged,
+    Reply,
+    Request,
+    reading,
+)
 from outthink.core.nouns import Message, text_of
 from outthink.core.registry import register
 
@@ -239,40 +249,33 @@ class FlyReward:
     async def reward(
         self, items: Sequence[Judged], ticket: Reservation
     ) -> tuple[list[tuple[float, ...]], Usage]:
-        """Step scores of each text; the question and ``known`` count as cached after their first use."""
+        """Step scores of each text, none for one that is too long.  Ends soon when it is cancelled."""
         encode = self.tokenizer.encode
         texts: list[tuple[tuple[int, ...], int]] = []
-        read = cached = 0
-        seen: set[str] = set()
         for item in items:
-            question = prompt_of(item.messages)
-            head = (self.tokenizer.bos, *encode(question))
-            body = tuple(encode(item.text))
-            texts.append(((*head, *body), len(head)))
-            read += len(head) + len(body)
-            if item.known:
-                cached += len(head) + len(encode(item.known))
-            elif question in seen:
-                cached += len(head)
-            seen.add(question)
-        scores = await anyio.to_thread.run_sync(self._score, texts)
-        return scores, self.price.usage(read, 0, cached=cached)
+            head = (self.tokenizer.bos, *encode(prompt_of(item.messages)))
+            texts.append(((*head, *encode(item.text)), len(head)))
+        scores: list[tuple[float, ...]] = [()] * len(texts)
+        short = [i for i, (ids, _) in enumerate(texts) if len(ids) <= self._network.context]
+        for at in range(0, len(short), 16):
+            some = short[at : at + 16]
+            found = await anyio.to_thread.run_sync(
+                self._score, [texts[i] for i in some], abandon_on_cancel=True
+            )
+            for i, steps in zip(some, found, strict=True):
+                scores[i] = steps
+        return scores, replace(sum(reading(self, items), Usage()), calls=1)
 
     def _score(self, texts: list[tuple[tuple[int, ...], int]]) -> list[tuple[float, ...]]:
         from outthink.models.fly.engine import one_thread
 
         with self._busy, one_thread():
-            out: list[tuple[float, ...]] = []
-            for first in range(0, len(texts), 16):
-                out.extend(self._batch(texts[first : first + 16]))
-            return out
+            return self._batch(texts)
 
     def _batch(self, texts: list[tuple[tuple[int, ...], int]]) -> list[tuple[float, ...]]:
         """Score up to 16 texts; the question is read once and kept, as is what each came to."""
         net = self._network
         longest = max(len(ids) for ids, _ in texts)
-        if longest > net.context:
-            raise Refused(f"fly-prm reads {net.context} tokens at most; this text has {longest}")
         net.reserve(16, longest)
         out: list[tuple[float, ...]] = []
         groups: list[tuple[int, int, Sequence[int]]] = []
