@@ -100,7 +100,7 @@ def load_file(path: str) -> None:
 
     from outthink.core.errors import BadInput
 
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     spec = spec_from_file_location(f"outthink_parts_{file.stem}", file)
     if not file.is_file() or spec is None or spec.loader is None:
         raise BadInput(f"{path} is no Python file of parts: name one that ends in .py")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import secrets
 import signal
 import threading
@@ -19,8 +20,8 @@ from typing import Any
 import anyio
 
 from outthink.core import registry
-from outthink.core.budget import Budget, Meter
-from outthink.core.errors import BadInput, MissingNeed
+from outthink.core.budget import Budget, Meter, Usage
+from outthink.core.errors import BadInput, MissingNeed, StoreError
 from outthink.core.model import CAPABILITIES, REWARD, Model
 from outthink.core.nouns import Answer, Message, Problem
 from outthink.core.run import Memory, Reader, Run, World, execute
@@ -82,6 +83,23 @@ def check_main(model: Model) -> None:
         raise BadInput(f"{name} scores texts and writes none: it belongs in a verifier, as in prm")
 
 
+def check_verifiers(strategy: Any, opened: Mapping[Any, Model]) -> None:
+    """Raise ``BadInput`` for a verifier whose model cannot do what the verifier asks of it."""
+    for verifier in parts_of(strategy, "verifier"):
+        inner = getattr(verifier, "model", None)
+        if inner is None or inner not in opened:
+            continue
+        name, model = verifier.registered[1], opened[inner]
+        scores = REWARD in registry.entries("verifier")[name].needs
+        if scores and REWARD not in model.capabilities:
+            raise MissingNeed(
+                f"{name} needs a reward model, and {model.name} is none: write one of "
+                "'outthink models', or let this model judge: judge(model=...)"
+            )
+        if not scores:
+            check_main(model)
+
+
 def check_counted(limits: Budget, models: Sequence[Model]) -> None:
     """Raise ``BadInput`` for a limit that cannot hold, since a model does not count against it."""
     for limit in limits.limits():
@@ -108,8 +126,18 @@ class Session:
         reader: Reader | str | None = None,
         observer: Observer | None = None,
     ) -> None:
-        if concurrency is not None and concurrency < 1:
-            raise BadInput(f"concurrency={concurrency}: at least one call at a time")
+        whole = isinstance(concurrency, int) and not isinstance(concurrency, bool)
+        if concurrency is not None and not (whole and concurrency >= 1):
+            raise BadInput(f"concurrency={concurrency!r}: at least one call at a time")
+        if isinstance(store, os.PathLike):
+            store = os.fspath(store)
+        if store is not None and not isinstance(store, str) and not hasattr(store, "put_all"):
+            raise BadInput(f"store={store!r}: write a file name or URL, or give an opened store")
+        reads = hasattr(reader, "extract") and hasattr(reader, "group")
+        if reader is not None and not isinstance(reader, str) and not reads:
+            raise BadInput(f"reader={reader!r}: write a spec such as 'boxed', or give a Reader")
+        if observer is not None and not callable(observer):
+            raise BadInput(f"observer={observer!r}: a function of an event's kind and data")
         self._main = registry.build(model, "model") if not _is_open(model) else model
         self._store_given, self._reader_given = store, reader
         self._concurrency, self._observer = concurrency, observer
@@ -169,20 +197,23 @@ class Session:
         from outthink.verify.extract import reader_for
 
         given = Problem.of(problem)
-        limits = Budget.parse(budget) if isinstance(budget, str) else budget or Budget()
+        limits = Budget.parse(budget) if isinstance(budget, str) else budget
+        limits = Budget() if limits is None else limits
         if not isinstance(limits, Budget):
             raise BadInput(f"budget={budget!r}: write a Budget or a text such as 'tokens=20k'")
         built = registry.build(strategy, "strategy")
         check_main(self.model)
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise BadInput(f"seed={seed!r}: a seed is a whole number")
+        if isinstance(seed, bool) or not isinstance(seed, int) or abs(seed) >= 1 << 63:
+            raise BadInput(f"seed={str(seed)[:40]}: a seed is a whole number of 63 bits")
         for spec in parts_of(built, "model"):
             self._opened[spec] = self._open(spec)
         meter = Meter(limits)
         prepare = getattr(self.model, "prepare", None)
         if prepare is not None:
             await prepare(needs_of(built), meter)
+        probe = meter.spent
         check_needs(built, self.model)
+        check_verifiers(built, self._opened)
         check_counted(limits, [self.model, *(self._opened[s] for s in parts_of(built, "model"))])
         reader = self._reader_given
         if reader is None:
@@ -221,6 +252,8 @@ class Session:
                 },
             },
         }
+        if probe != Usage():
+            facts["probe"] = probe.to_json()
         if given.tools:
             facts["tools"] = [dict(t) for t in given.tools]
         if isinstance(told_reader, str):
@@ -239,7 +272,14 @@ class Session:
             if self.store:
                 with anyio.CancelScope(shield=True):
                     ended = answer.to_json() if answer else {"stopped": "failed"}
-                    await self.store.finish(name, ended, trace_of(world))
+                    try:
+                        await self.store.finish(name, ended, trace_of(world))
+                    except StoreError as error:
+                        # an answer that is paid for is not lost to a full disk
+                        if answer is None:
+                            raise
+                        lost = f"the run is not recorded as finished: {error}"
+                        answer = replace(answer, notes=(*answer.notes, lost))
         return answer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -102,7 +103,7 @@ def read_question(question: str) -> Problem:
                 return messages_of(value, "standard input")
         return Problem.of(text.strip())
     if question.lower().endswith(".json") and "\n" not in question and len(question) < 4096:
-        path = Path(question).expanduser()
+        path = Path(os.path.expanduser(question))
         if path.exists() or not any(c.isspace() for c in question):
             return read_file(path)
     return Problem.of(question)

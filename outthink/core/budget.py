@@ -213,7 +213,7 @@ class Reservation:
         ``lost`` is what the failed attempt may have cost beside the call itself.  ``stored``: it was
         made, and paid for, when the call was recorded.
         """
-        cost = replace(lost or Usage(), calls=1, stored_calls=int(stored), estimated=False)
+        cost = replace(lost or Usage(), calls=1, stored_calls=int(stored))
         self.meter.charge_checked(cost)
         self.attempts += 1
         self.lost = self.lost + (lost or Usage())

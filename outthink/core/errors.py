@@ -45,11 +45,19 @@ class ModelError(WorldError):
     """A model could not answer."""
 
 
-class Unreachable(ModelError):
+class Broken(ModelError):
+    """There is no answer, though the server may have ``worked`` for one, which costs."""
+
+    def __init__(self, message: str, worked: bool = True) -> None:
+        super().__init__(message)
+        self.worked = worked
+
+
+class Unreachable(Broken):
     """No connection, or it broke."""
 
 
-class TimedOut(ModelError):
+class TimedOut(Broken):
     """No answer in time."""
 
 
@@ -81,7 +89,7 @@ class ServerFailed(Busy):
     """The server broke (HTTP 5xx)."""
 
 
-class Malformed(ModelError):
+class Malformed(Broken):
     """The answer is not what the protocol says."""
 
 

@@ -115,6 +115,17 @@ class Judged:
     known: str = ""
 
 
+def prompt_tokens(
+    model: Any, messages: Sequence[Message], prefix: str = "", tools: Sequence[Any] = ()
+) -> int:
+    """What a prompt counts for, the tools that are offered with it included."""
+    total: int = model.count_tokens(messages, prefix)
+    if tools:
+        told = {"role": "system", "content": canonical([dict(t) for t in tools])}
+        total += model.count_tokens((told,))
+    return total
+
+
 def reading(model: Any, items: Sequence[Judged]) -> list[Usage]:
     """What it costs to read these texts in one call of a model that keeps what it has read.
 

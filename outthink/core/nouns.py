@@ -32,10 +32,8 @@ def text_of(content: Any) -> str:
         return ""
     if isinstance(content, str):
         return content
-    parts = [
-        p.get("text", "") for p in content if isinstance(p, Mapping) and p.get("type") == "text"
-    ]
-    return "\n".join(parts)
+    parts = [p.get("text") for p in content if isinstance(p, Mapping) and p.get("type") == "text"]
+    return "\n".join(p for p in parts if isinstance(p, str))
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,10 @@ class Problem:
             content = message.get("content")
             if content is not None and not isinstance(content, (str, list, tuple)):
                 raise BadInput(f"message {i}: content is a string or a list of parts")
+            for part in content if isinstance(content, (list, tuple)) else ():
+                text = part.get("text", "") if isinstance(part, Mapping) else None
+                if not isinstance(text, str):
+                    raise BadInput(f"message {i}: a part is an object, its text a string")
         if not any(text_of(m.get("content")).strip() or m.get("content") for m in self.messages):
             raise BadInput("the question is empty")
 
@@ -291,3 +293,16 @@ class Answer:
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value of a JSON text; ``ValueError`` for whatever is none, too deep or too large.
+
+    Bytes that are no UTF-8 are replaced.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", errors="replace")
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None

@@ -44,7 +44,7 @@ from outthink.core.errors import (
     TimedOut,
     WorldError,
 )
-from outthink.core.model import Generation, Judged, Model, Reply, Request, reading
+from outthink.core.model import Generation, Judged, Model, Reply, Request, prompt_tokens, reading
 from outthink.core.nouns import Answer, Ints, Message, Node, Pool, Problem, Sample, Score, canonical
 
 #: a sample is not asked for when fewer tokens than this are left for it
@@ -70,7 +70,8 @@ class Reader(Protocol):
 class Record:
     """What the store keeps of one sample: the generation, and what it would have cost alone.
 
-    ``usage["short"]`` names the first sample of a call that gave fewer than it was asked for.
+    ``usage["short"]`` names the first sample of a call that gave fewer than it was asked for,
+    ``usage["lost"]`` is what its failed attempts may have cost.
     """
 
     generation: Mapping[str, Any]
@@ -366,79 +367,88 @@ class Run:
         alone = getattr(live, "per_call", None) == 1
         # texts of one call cost what reading them costs, whether the store has their scores or not
         costs = dict(zip(chosen, reading(live, [items[i] for i in chosen]), strict=True))
+        calls = [[i] for i in chosen] if alone else [chosen] if chosen else []
         out: dict[int, tuple[float, ...]] = {}
-        done, flying = dict[int, Usage](), dict[int, Usage]()
         refused: list[Refused] = []
-        worst = sum((replace(u, cached_tokens=0) for u in costs.values()), Usage())
-        calls = len(chosen) if alone else min(len(chosen), 1)
-        ticket = self._reserve(live.price.usage(worst.prompt_tokens, 0, calls=calls))
-
-        def cost() -> Usage:
-            """What came back, and the worst that the calls still out may cost."""
-            return sum((*done.values(), *flying.values()), Usage())
-
-        async def ask(group: list[int]) -> None:
-            mark = group[0]
-            async with self._slot():
-                await anyio.lowlevel.checkpoint()
-                prompt = sum(costs[i].prompt_tokens for i in group)
-                flying[mark] = replace(live.price.usage(prompt, 0, calls=1), estimated=True)
-                ticket.partial = cost()
-                try:
-                    scores, usage = await live.reward([items[i] for i in group], ticket)
-                except (ModelError, BudgetExhausted) as error:
-                    if not isinstance(error, TimedOut):
-                        flying[mark] = Usage(calls=1)
-                    ticket.partial = cost()
-                    if not isinstance(error, Refused):
-                        raise
-                    refused.append(error)
-                    return
-                del flying[mark]
-                shares = [usage] if alone else [costs[i] for i in group]
-                done.update(zip(group, shares, strict=True))
-                if not alone:
-                    done[mark] = replace(done[mark], calls=1)
-                ticket.partial = cost()
-                out.update(zip(group, scores, strict=True))
-                if self.world.store:
-                    batch = {
-                        keys[i]: {"0": Record({"steps": list(out[i])}, _plain(u))}
-                        for i, u in zip(group, shares, strict=True)
-                    }
-                    await self.world.store.put_all(live.name, batch)
-
+        tickets: list[Reservation] = []
         try:
-            if self.world.store:
-                for key, i in first.items():
-                    record = (await self.world.store.get(live.name, key, ["0"])).get("0")
-                    if record:
-                        out[i] = tuple(record.generation["steps"])
-                        done[i] = _usage_of(record) if alone else costs[i]
-            missing = [i for i in chosen if i not in out]
-            with _unwrapped():
+            for call in calls:
+                read = sum(costs[i].prompt_tokens for i in call)
+                tickets.append(self._reserve(live.price.usage(read, 0, calls=1)))
+            with _unwrapped(), self._in_time():
                 async with anyio.create_task_group() as tasks:
-                    for group in [[i] for i in missing] if alone else [missing] if missing else []:
-                        tasks.start_soon(ask, group)
-            if refused and not out:
-                raise refused[0]
-            # a call of which a part was stored counts as one that was made
-            made = len(missing) if alone else min(len(missing), 1)
-            total = replace(cost(), calls=calls, stored_calls=calls - made)
-        except BaseException as error:
-            self._abandon(ticket, error)
-            raise
-        self._settle(ticket, total)
+                    for call, ticket in zip(calls, tickets, strict=True):
+                        these = {i: (keys[i], items[i], costs[i]) for i in call}
+                        tasks.start_soon(self._judge, live, alone, these, ticket, out, refused)
+        finally:
+            for ticket in tickets:
+                if ticket.open:
+                    ticket.release()
+        if refused and not out:
+            raise refused[0]
         if refused:
             self.warn(f"{len(refused)} texts got no score: {refused[0]}")
             out.update({i: () for i in chosen if i not in out})
-        elif empty := sum(not out[i] for i in chosen):
+        if len(out) < len(chosen):
+            raise BudgetExhausted(self.limit or "seconds")
+        if not refused and (empty := sum(not out[i] for i in chosen)):
             self.warn(f"{empty} texts got no score: they are longer than {live.name} reads")
         steps = [out[first[key]] for key in keys]
         book = self.world.scores.setdefault("reward/" + live.name, {})
         for s, found in zip(samples, steps, strict=True):
             book[s.node] = Score(found[-1] if found else math.nan, found)
         return steps
+
+    async def _judge(
+        self,
+        live: Any,
+        alone: bool,
+        texts: Mapping[int, tuple[str, Judged, Usage]],
+        ticket: Reservation,
+        out: dict[int, tuple[float, ...]],
+        refused: list[Refused],
+    ) -> None:
+        """One call of a reward model, for these texts; puts their step scores into ``out``."""
+        store, used, sending = self.world.store, Usage(), False
+        try:
+            for i, (key, _, cost) in texts.items():
+                record = (await store.get(live.name, key, ["0"])).get("0") if store else None
+                if record:
+                    out[i] = tuple(record.generation["steps"])
+                    used = used + (_again(ticket, record) if alone else cost)
+            missing = [i for i in texts if i not in out]
+            used = replace(used, calls=1, stored_calls=1)
+            if missing:
+                async with self._slot():
+                    await anyio.lowlevel.checkpoint()
+                    sending = True
+                    found, usage = await live.reward([texts[i][1] for i in missing], ticket)
+                    if alone:
+                        used = usage
+                    else:
+                        used = replace(sum((c for _, _, c in texts.values()), Usage()), calls=1)
+                    ticket.partial = used
+                    batch = {
+                        texts[i][0]: {
+                            "0": Record(
+                                {"steps": list(steps)},
+                                _kept(usage if alone else texts[i][2], ticket),
+                            )
+                        }
+                        for i, steps in zip(missing, found, strict=True)
+                    }
+                    out.update(zip(missing, found, strict=True))
+                    if store:
+                        await store.put_all(live.name, batch)
+        except BaseException as error:
+            if not sending:
+                ticket.partial = replace(used, calls=0, stored_calls=0)
+            self._abandon(ticket, error)
+            if not isinstance(error, Refused):
+                raise
+            refused.append(error)
+            return
+        self._settle(ticket, used)
 
     def spawn(self, budget: Budget | None = None, problem: Problem | None = None) -> Run:
         """A child run: its claims count here too, and its own budget may be smaller."""
@@ -536,6 +546,8 @@ class Run:
 
     def _settle(self, ticket: Reservation, usage: Usage) -> None:
         over = ticket.settle(usage)
+        if ticket.lost.total_tokens:
+            self.warn("failed attempts are charged as what they may have cost at most")
         if usage.estimated:
             self.warn("the server gave no usable token counts: tokens are our own upper estimate")
         if over:
@@ -564,7 +576,7 @@ class Run:
             ticket.settle(replace(ticket.cost, estimated=True))
 
     def _admit(
-        self, pending: list[_Job], model: Model, max_tokens: int
+        self, pending: list[_Job], model: Model, max_tokens: int, tools: Sequence[Any]
     ) -> list[tuple[list[_Job], Reservation, int]]:
         """Claim as many of the pending jobs as fit at their worst case, in their order."""
         wave: list[tuple[list[_Job], Reservation, int]] = []
@@ -575,7 +587,7 @@ class Run:
             # the prompt is the same object for the samples of one gather: count it once
             mark = f"{id(job.messages)}/{job.prefix}"
             if mark not in counted:
-                counted[mark] = model.count_tokens(job.messages, job.prefix)
+                counted[mark] = prompt_tokens(model, job.messages, job.prefix, tools)
             prompt = counted[mark]
             same = 1
             while (
@@ -619,10 +631,11 @@ class Run:
         model = self.model(role)
         settings = dict(params)
         max_tokens = int(settings.pop("max_tokens", None) or model.max_tokens)
+        tools = settings.get("tools", self.problem.tools)
         pending, made, last = list(jobs), 0, None
         failures: list[ModelError] = []
         while pending and self._reason is None:
-            wave = self._admit(pending, model, max_tokens)
+            wave = self._admit(pending, model, max_tokens, tools)
             if not wave:
                 if self.meter.busy():
                     await self._settled()
@@ -716,8 +729,7 @@ class Run:
             if found and not missing:
                 whole = _together(model, known)
                 used = replace(whole, calls=1, stored_calls=1)
-                for _ in range(whole.calls - 1):
-                    ticket.another_attempt(stored=True)
+                _again(ticket, max(found.values(), key=lambda r: r.usage["calls"]))
             for name, record in found.items():
                 generation = _generation(record.generation)
                 self._emit(emit, generation, index[name], role, stop, stored=True)
@@ -747,9 +759,8 @@ class Run:
                     records: dict[str, Record] = {}
                     for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
                         share = _share(model, reply, i, len(given))
-                        # a replay counts the further attempts too
-                        share = replace(share, calls=share.calls + ticket.attempts)
-                        records[name] = Record(_written(generation), {**_plain(share), **mark})
+                        usage = {**_kept(share, ticket), **mark}
+                        records[name] = Record(_written(generation), usage)
                     earlier: Mapping[str, Record] = {}
                     try:
                         if store:
@@ -854,7 +865,7 @@ def _counted(model: Model, reply: Reply, request: Request) -> Reply:
         return reply
     prompt = u.prompt_tokens
     if prompt <= 0:
-        prompt = model.count_tokens(request.messages, request.prefix)
+        prompt = prompt_tokens(model, request.messages, request.prefix, request.tools)
     tokens = max(u.completion_tokens, shown)
     usage = model.price.usage(prompt, tokens, calls=max(u.calls, 1), estimated=True)
     return replace(reply, usage=usage)
@@ -898,7 +909,22 @@ def _together(model: Model, parts: Sequence[Usage]) -> Usage:
 
 
 def _usage_of(record: Record) -> Usage:
-    return Usage(**{k: v for k, v in record.usage.items() if k != "short"})
+    return Usage(**{k: v for k, v in record.usage.items() if k not in ("short", "lost")})
+
+
+def _kept(share: Usage, ticket: Reservation) -> dict[str, Any]:
+    """What the store keeps of a sample's usage: with the attempts of its call that failed."""
+    kept = _plain(replace(share, calls=share.calls + ticket.attempts))
+    return {**kept, "lost": _plain(ticket.lost)} if ticket.lost != Usage() else kept
+
+
+def _again(ticket: Reservation, record: Record) -> Usage:
+    """Charge again what the attempts cost that failed when this was recorded; its own usage."""
+    usage = _usage_of(record)
+    lost = Usage(**record.usage["lost"]) if "lost" in record.usage else None
+    for i in range(usage.calls - 1):
+        ticket.another_attempt(stored=True, lost=None if i else lost)
+    return replace(usage, calls=1, stored_calls=1)
 
 
 def _short_call(found: Mapping[str, Record], first: str) -> set[str]:

@@ -6,13 +6,16 @@ meter.  The key is read from the environment and never leaves the ``Authorizatio
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
+import math
 import os
 import random
+import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -33,20 +36,52 @@ from outthink.core.errors import (
     TimedOut,
     Unreachable,
 )
+from outthink.core.nouns import Message, read_json
 
 T = TypeVar("T")
 
+DEFAULT_URL = "https://api.openai.com/v1"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 #: what may be well the next time
 PASSING = (RateLimited, ServerFailed, Unreachable, TimedOut, Malformed)
 
 
-def estimate_tokens(text: str) -> int:
-    """An upper estimate of the tokens in a text: half its UTF-8 bytes, and at least its words.
+#: bytes of an answer that are read at most, and how many more for each token asked for
+BODY, TOKEN = 1 << 25, 1 << 10
+#: what the template of a chat may add to a message, and to the whole
+MESSAGE, TEMPLATE = 8, 32
 
-    Common tokenizers use 3 to 5 bytes a token for English and 1.5 to 3 for Chinese.
+
+def estimate_tokens(text: str) -> int:
+    """An upper estimate of the tokens in a text, for a server that does not tell.
+
+    ASCII letters and spaces count half a token each, all other bytes (digits, signs, what is not
+    ASCII) a whole one; and it is at least the number of words.  Common tokenizers use 3 to 5 bytes a
+    token for English prose, but one a digit and up to one a byte for rare scripts.
     """
-    return max((len(text.encode("utf-8", errors="replace")) + 1) // 2, len(text.split()))
+    raw = text.encode("utf-8", errors="replace")
+    whole = len(raw) - sum(map(raw.count, _HALF))
+    return max(whole + (len(raw) - whole + 1) // 2, len(text.split()))
+
+
+_HALF = [bytes([b]) for b in range(128) if chr(b).isalpha() or chr(b).isspace()]
+
+
+def estimate_chat(messages: Sequence[Message]) -> int:
+    """An upper estimate of the tokens of a chat, its template included; 1,100 for an image."""
+    total = TEMPLATE
+    for message in messages:
+        content = message.get("content")
+        total += MESSAGE
+        if isinstance(content, str):
+            total += estimate_tokens(content)
+        elif content:
+            for part in content:
+                plain = isinstance(part, Mapping) and part.get("type") == "text"
+                total += estimate_tokens(part.get("text", "")) if plain else 1100
+        if message.get("tool_calls"):
+            total += estimate_tokens(json.dumps(message["tool_calls"], default=str))
+    return total
 
 
 def configured() -> tuple[bool, str]:
@@ -59,8 +94,29 @@ def configured() -> tuple[bool, str]:
 def count(values: Any, name: str) -> int | None:
     """A count that a server reports, or ``None`` where it is missing or impossible."""
     found = values.get(name) if isinstance(values, dict) else None
-    whole = isinstance(found, (int, float)) and not isinstance(found, bool) and found >= 0
-    return int(found) if whole and found is not None else None
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        return None
+    return int(found) if 0 <= found < 1 << 53 else None
+
+
+def check_url(url: str, where: str) -> None:
+    """Raise ``BadInput`` for what is no address of a server; a secret in it is not repeated."""
+    shown = repr(url.rpartition("@")[2] if "@" in url else url)[:120]
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        raise BadInput(f"{where}={shown} is no address of a server") from None
+    if not known or not url.isprintable() or " " in url:
+        raise BadInput(f"{where}={shown} must begin with http:// or https:// and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise BadInput(
+            f"{where}: put no name or password into the address (of {shown}): a key belongs into "
+            "the variable that api_key_env names"
+        )
+    if parts.query or parts.fragment:
+        raise BadInput(f"{where}={shown}: an address ends before '?' and '#'")
 
 
 @dataclass(frozen=True)
@@ -75,8 +131,8 @@ class Address:
 
     def check(self, who: str) -> None:
         """Raise ``BadInput`` for what cannot be an address."""
-        if self.base_url is not None and urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise BadInput(f"{who}: base_url={self.base_url!r} must begin with http:// or https://")
+        if self.base_url is not None:
+            check_url(self.base_url, f"{who}: base_url")
         if self.retries < 0:
             raise BadInput(f"{who}: retries={self.retries} must be at least 0")
         for name in ("connect_seconds", "read_seconds"):
@@ -91,10 +147,19 @@ class Server:
         self, address: Address, model: str, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.address = address
-        base = address.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        base = address.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+        if address.base_url is None:
+            check_url(base, "OPENAI_BASE_URL")
         self.base = base.rstrip("/")
-        self.host = urlsplit(self.base).netloc.rpartition("@")[2]
-        self._key = os.environ.get(address.api_key_env, "")
+        self.host = urlsplit(self.base).netloc
+        #: what tells this server from others in the store
+        self.place = self.base.partition("://")[2]
+        self._key = os.environ.get(address.api_key_env, "").strip()
+        if not (self._key.isascii() and self._key.isprintable() and " " not in self._key):
+            raise BadInput(
+                f"{model}: the key in {address.api_key_env} holds a space or a character that a key "
+                "cannot have: set it anew"
+            )
         local = (urlsplit(self.base).hostname or "") in LOCAL
         if not self._key and not local and transport is None:
             told = f"{model}: no key for {self.host}: set {address.api_key_env}"
@@ -112,21 +177,112 @@ class Server:
             trust_env=not local,
         )
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Send a body to ``base`` + ``path``; the JSON that comes back.
+    @contextlib.asynccontextmanager
+    async def send(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx.Response]:
+        """The answer of ``base`` + ``path`` to a body, to be read; the ``ModelError`` of its cause."""
+        raw = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str)
+        try:
+            async with self.client.stream(
+                "POST",
+                self.base + path,
+                content=raw.encode("utf-8", errors="replace"),
+                headers={"Content-Type": "application/json"},
+            ) as response:
+                if response.status_code >= 300:
+                    told = (await self._body(response, BODY)).decode("utf-8", errors="replace")
+                    self.refuse(response.status_code, response.headers, told)
+                yield response
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self.failure(error) from None
+
+    async def _body(self, response: httpx.Response, most: int) -> bytes:
+        parts, size = [], 0
+        async for part in response.aiter_bytes():
+            parts.append(part)
+            if (size := size + len(part)) > most:
+                raise Malformed(f"{self.host}: the answer is longer than {most >> 20} MiB")
+        return b"".join(parts)
+
+    async def post(self, path: str, body: Mapping[str, Any], tokens: int = 0) -> Any:
+        """Send a body to ``base`` + ``path``; the JSON that comes back, of some ``tokens``.
 
         Raises the ``ModelError`` of the cause.
         """
+        async with self.send(path, body) as response:
+            raw = await self._body(response, BODY + TOKEN * tokens)
         try:
-            response = await self.client.post(self.base + path, json=body)
-        except httpx.HTTPError as error:
-            raise self.failure(error) from None
-        self.refuse(response.status_code, response.headers, response.text)
-        try:
-            return json.loads(response.content)
+            data = read_json(raw)
         except ValueError:
-            shown = self.clean(response.text)
+            shown = self.clean(raw[:4000].decode("utf-8", errors="replace"))
             raise Malformed(f"{self.host}: the answer is not JSON: {shown}") from None
+        if isinstance(data, dict) and data.get("error"):
+            raise ServerFailed(f"{self.host}: {self.told(data)}")
+        return data
+
+    async def events(
+        self, path: str, body: Mapping[str, Any], tokens: int = 0
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Send a body; the server-sent events that come back, until the server says ``[DONE]``.
+
+        Lines end with LF, CR or both; the lines of an event's data belong together, and an event that
+        no blank line ends is one all the same.
+        """
+        async with self.send(path, body) as response:
+            pending: list[str] = []
+            async for line in self._lines(response, BODY + TOKEN * tokens):
+                if line and not line.startswith("data:"):
+                    continue
+                event = self._event(pending, final=not line)
+                if event is not None:
+                    pending = []
+                    if event is ...:
+                        return
+                    yield event
+                if line:
+                    pending.append(line[5:].removeprefix(" "))
+            if (event := self._event(pending, final=True)) not in (None, ...):
+                yield event
+            elif event is None:
+                raise Unreachable(f"{self.host}: the stream broke off")
+
+    def _event(self, lines: list[str], final: bool) -> Any:
+        """The event in these lines of data, ``...`` for the last; ``None`` where there is none yet."""
+        if not lines:
+            return None
+        if len(lines) > 1000:
+            raise Malformed(f"{self.host}: an event in the stream without an end")
+        text = "\n".join(lines)
+        if text.strip() == "[DONE]":
+            return ...
+        try:
+            value = read_json(text)
+        except ValueError:
+            if not final:
+                return None
+            raise Malformed(f"{self.host}: a broken event in the stream") from None
+        if not isinstance(value, dict):
+            raise Malformed(f"{self.host}: an event in the stream that is no object")
+        if value.get("error"):
+            raise ServerFailed(f"{self.host}: {self.told(value)}")
+        return value
+
+    async def _lines(self, response: httpx.Response, most: int) -> AsyncIterator[str]:
+        rest, size = list[bytes](), 0
+        async for part in response.aiter_bytes():
+            if (size := size + len(part)) > most:
+                raise Malformed(f"{self.host}: the stream is longer than {most >> 20} MiB")
+            rest.append(part)
+            if b"\n" not in part and b"\r" not in part:
+                continue
+            data = b"".join(rest)
+            # a CR at the end may be half of CR LF
+            held = len(data) - data.endswith(b"\r")
+            *lines, last = re.split(rb"\r\n|\n|\r", data[:held])
+            rest = [last + data[held:]]
+            for line in lines:
+                yield line.decode("utf-8", errors="replace")
+        if last := b"".join(rest).removesuffix(b"\r"):
+            yield last.decode("utf-8", errors="replace")
 
     async def insist(
         self,
@@ -136,46 +292,60 @@ class Server:
     ) -> T:
         """Attempt a call until it succeeds, ``retries`` times more at most.
 
-        ``adapt`` is told what a refusal says and answers whether another attempt would now differ.
+        An attempt after which the server may have worked (no answer in time, a broken connection, an
+        answer that cannot be read) is charged as what it may have cost at most.  ``adapt`` is told what
+        a refusal says and answers whether another attempt would now differ.
         """
         failed = 0
         while True:
             try:
-                if failed:
-                    ticket.another_attempt()
                 return await attempt()
             except PASSING as error:
                 failed += 1
+                lost = _lost(error, ticket)
+                # nothing is under way during the pause: ended now, the call costs what was asked
+                ticket.partial, ticket.failure = replace(lost, calls=1), str(error)
                 if failed > self.address.retries:
                     raise
-                ticket.failure = str(error)
-                # nothing is under way during the pause: ended now, the call costs what was asked
-                at_work, ticket.partial = ticket.partial, Usage(calls=1)
                 await anyio.sleep(_pause(failed, getattr(error, "retry_after", None)))
-                ticket.partial = at_work
             except Refused as error:
                 failed += 1
+                lost = Usage()
+                ticket.partial = Usage(calls=1)
                 if adapt is None or not adapt(str(error)):
                     raise
+            ticket.another_attempt(lost=lost)
+            ticket.partial = None
 
-    def failure(self, error: httpx.HTTPError) -> ModelError:
+    def failure(self, error: Exception) -> ModelError:
         """The error of a connection that could not be made or broke."""
+        unsent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
         if isinstance(error, httpx.TimeoutException):
-            return TimedOut(f"{self.host}: no answer in time ({type(error).__name__})")
-        text = self.clean(str(error) or type(error).__name__)
-        return Unreachable(f"{self.host}: {text}; is the server up?")
+            return TimedOut(f"{self.host}: no answer in time ({type(error).__name__})", not unsent)
+        text = str(error)
+        if not text or isinstance(error, (httpx.LocalProtocolError, httpx.InvalidURL)):
+            # what this one says may hold a header, and the key in it
+            text = type(error).__name__
+        return Unreachable(f"{self.host}: {self.clean(text)}; is the server up?", not unsent)
+
+    def told(self, body: Any) -> str:
+        """What the body of an error says."""
+        error = body.get("error", body) if isinstance(body, dict) else body
+        message = error.get("message") if isinstance(error, dict) else None
+        return self.clean(str(message if message else error))
 
     def refuse(self, status: int, headers: Mapping[str, str], text: str) -> None:
         """Raise the error of a status that says one."""
-        if status < 400:
+        if status < 300:
             return
         try:
-            body = json.loads(text)
-            error = body.get("error", body) if isinstance(body, dict) else body
-            told = error.get("message", str(error)) if isinstance(error, dict) else str(error)
+            told = self.told(read_json(text))
         except ValueError:
-            told = text
-        what = f"{self.host} says {status}: {self.clean(told)}"
+            told = self.clean(text)
+        what = f"{self.host} says {status}: {told}"
+        if status < 400:
+            where = self.clean(headers.get("location", "elsewhere"))
+            raise NoSuchModel(f"{what}: it sends to {where}; write that as base_url")
         if status in (401, 403):
             raise NotAuthorised(f"{what}; check the key in {self.address.api_key_env}")
         if status == 404:
@@ -208,13 +378,20 @@ def _retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             when = email.utils.parsedate_to_datetime(value).timestamp()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         return min(max(when - time.time(), 0.0), 60.0)
 
 
+def _lost(error: ModelError, ticket: Reservation) -> Usage:
+    """What an attempt that failed so may have cost beside the call itself."""
+    if not getattr(error, "worked", False):
+        return Usage()
+    return replace(ticket.partial or ticket.cost, calls=0, stored_calls=0, estimated=True)
+
+
 def _pause(attempt: int, asked: float | None) -> float:
     """Seconds before a retry: what the server asks for, else exponential with full jitter."""
-    if asked is not None and asked == asked:
+    if asked is not None and not math.isnan(asked):
         return asked
     return random.uniform(0.0, min(0.25 * 2**attempt, 8.0))

@@ -48,6 +48,17 @@ _ENGINES: dict[tuple[str, str, str, str], Engine] = {}
 _LOCK = threading.Lock()
 
 
+def _after_fork() -> None:
+    """The worker threads are the parent's: what is opened from now on gets its own."""
+    global _LOCK
+    _LOCK = threading.Lock()
+    _ENGINES.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def _need(module: str, extra: str = "local") -> Any:
     try:
         return importlib.import_module(module)
@@ -108,7 +119,7 @@ class Local:
     def open(self) -> LocalModel:
         """The running model; models of the same weights share one copy."""
         name = spec_of(replace(self, device="", max_tokens=512))
-        return LocalModel(self, name + _fingerprint(Path(self.path).expanduser()))
+        return LocalModel(self, name + _fingerprint(Path(os.path.expanduser(self.path))))
 
     @staticmethod
     def usable() -> tuple[bool, str]:
@@ -225,7 +236,7 @@ class Engine:
         self._spelled: OrderedDict[tuple[tuple[int, ...], str], tuple[int, ...]] = OrderedDict()
 
     def _home(self, spec: Local, transformers: Any) -> tuple[str, dict[str, Any]]:
-        path = Path(spec.path).expanduser()
+        path = Path(os.path.expanduser(spec.path))
         file = path / spec.gguf_file if spec.gguf_file else path
         if file.suffix == ".gguf":
             if not file.is_file():

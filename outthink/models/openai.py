@@ -7,7 +7,7 @@ it continues a prefix.
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -23,14 +23,21 @@ from outthink.core.errors import (
     Malformed,
     ModelError,
     NotAuthorised,
-    ServerFailed,
     TimedOut,
     Unreachable,
 )
-from outthink.core.model import LOGPROBS, PREFIX, SEEDS, Generation, Reply, Request
-from outthink.core.nouns import Message
+from outthink.core.model import LOGPROBS, PREFIX, SEEDS, Generation, Reply, Request, prompt_tokens
+from outthink.core.nouns import Message, text_of
 from outthink.core.registry import fallback, register
-from outthink.models._server import Address, Server, configured, count, estimate_tokens
+from outthink.models._server import (
+    DEFAULT_URL,
+    Address,
+    Server,
+    configured,
+    count,
+    estimate_chat,
+    estimate_tokens,
+)
 from outthink.models.prices import price_of
 
 #: the probe of prefix continuation: a chat, the beginning of its answer, and how much may follow
@@ -109,7 +116,8 @@ class OpenAIModel:
         self.spec = spec
         self.server = Server(spec.address, spec.name, transport)
         self.host = self.server.host
-        self.name = spec.name if spec.base_url is None else f"{spec.name}@{self.host}"
+        usual = self.server.base == DEFAULT_URL
+        self.name = spec.name if usual else f"{spec.name}@{self.server.place}"
         self.max_tokens = spec.max_tokens
         self.native_n = not spec.seeds
         self.capabilities = frozenset({LOGPROBS} | ({SEEDS} if spec.seeds else set()))
@@ -145,20 +153,8 @@ class OpenAIModel:
         return f"OpenAIModel({self.name!r})"
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
-        """An upper estimate: half the bytes of the messages, 8 for each, 1,100 for an image."""
-        total = estimate_tokens(prefix) if prefix else 0
-        for message in messages:
-            content = message.get("content")
-            total += 8
-            if isinstance(content, str):
-                total += estimate_tokens(content)
-            elif content:
-                for part in content:
-                    plain = isinstance(part, Mapping) and part.get("type") == "text"
-                    total += estimate_tokens(part["text"]) if plain else 1100
-            if message.get("tool_calls"):
-                total += estimate_tokens(json.dumps(message["tool_calls"], default=str))
-        return total
+        """An upper estimate, the chat's template included; 1,100 for an image."""
+        return estimate_chat(messages) + (estimate_tokens(prefix) if prefix else 0)
 
     async def prepare(self, needs: frozenset[str], meter: Meter) -> None:
         """Find out, once, whether the server continues a prefix, when a strategy needs it.
@@ -282,59 +278,84 @@ class OpenAIModel:
         path = self._path(request, self._mode)
         # what a stream does not carry in pieces that are read here is asked for whole
         if self.spec.stream and request.n == 1 and not (request.tools or request.logprobs):
-            try:
-                return await self._streamed(path, body, request, ticket)
-            except httpx.HTTPError as error:
-                raise self.server.failure(error) from None
-        return self._reply(await self.server.post(path, body), request)
+            return await self._streamed(path, body, request, ticket)
+        data = await self.server.post(path, body, request.max_tokens * request.n)
+        # should the answer be of no use, it costs what the server says all the same
+        ticket.partial = self._used(data)
+        reply = self._reply(data, request)
+        ticket.partial = None
+        return reply
+
+    def _used(self, data: Any) -> Usage | None:
+        """What a body says it cost, if it says so."""
+        usage = data.get("usage") if isinstance(data, dict) else None
+        prompt, written = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+        return None if prompt is None or written is None else self.price.usage(prompt, written)
 
     async def _streamed(
         self, path: str, body: dict[str, Any], request: Request, ticket: Reservation
     ) -> Reply:
-        """Read server-sent events; stop strings end the connection, cancellation is charged as seen."""
+        """Read server-sent events; stop strings end the connection, cancellation is charged as seen.
+
+        A piece is a token or more: a server that goes on beyond ``max_tokens`` pieces is cut off.
+        """
         body = {**body, "stream": True}
         if self._stream_usage:
             body["stream_options"] = {"include_usage": True}
         text, finish, usage = "", None, None
-        prompt = self.count_tokens(request.messages, request.prefix)
+        prompt = prompt_tokens(self, request.messages, request.prefix)
         ticket.partial = replace(self.price.usage(prompt, 0), estimated=True)
-        seen, done = 0, False
-        async with self.server.client.stream(
-            "POST", self.server.base + path, json=body
-        ) as response:
-            if response.status_code != 200:
-                raw = (await response.aread()).decode("utf-8", errors="replace")
-                self.server.refuse(response.status_code, response.headers, raw)
-            async for line in response.aiter_lines():
-                if not line.startswith("data:"):
-                    continue
-                if (payload := line[5:].strip()) == "[DONE]":
-                    done = True
-                    break
-                try:
-                    event = json.loads(payload)
-                except ValueError:
-                    raise Malformed(f"{self.host}: a broken event in the stream") from None
-                if event.get("error"):
-                    raise ServerFailed(f"{self.host}: {self.server.clean(str(event['error']))}")
+        seen = 0
+        events = self.server.events(path, body, request.max_tokens)
+        async with contextlib.aclosing(events):
+            async for event in events:
                 usage = event.get("usage") or usage
-                for choice in event.get("choices") or ():
-                    piece = (choice.get("delta") or {}).get("content") or choice.get("text") or ""
-                    text, seen = text + piece, seen + bool(piece)
-                    finish = choice.get("finish_reason") or finish
-                tokens = max(seen, 1)
-                ticket.partial = replace(self.price.usage(prompt, tokens), estimated=True)
-                if any(stop in text for stop in request.stop):
-                    done = True
+                piece, ended = self._piece(event)
+                text, seen, finish = text + piece, seen + bool(piece), ended or finish
+                ticket.partial = replace(self.price.usage(prompt, max(seen, 1)), estimated=True)
+                if seen > request.max_tokens:
+                    finish = "length"
                     break
-        if not done and finish is None:
+                if any(stop in text for stop in request.stop):
+                    finish = finish or "stop"
+                    break
+        if finish is None:
             raise Unreachable(f"{self.host}: the stream broke off")
+        choice = {"message": {"content": text}, "finish_reason": finish}
+        reply = self._reply({"choices": [choice], "usage": usage}, request)
         ticket.partial = None
-        choice = {"message": {"content": text}, "finish_reason": finish or "stop"}
-        return self._reply({"choices": [choice], "usage": usage}, request)
+        if seen > reply.usage.completion_tokens:
+            reply = replace(
+                reply,
+                usage=self.price.usage(reply.usage.prompt_tokens, seen, estimated=True),
+                generations=(replace(reply.generations[0], tokens=seen),),
+            )
+        return reply
+
+    def _piece(self, event: Mapping[str, Any]) -> tuple[str, str | None]:
+        """The text that an event of a stream adds, and its finish reason."""
+        choices = event.get("choices") or []
+        if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
+            raise Malformed(f"{self.host}: an event in the stream with broken choices")
+        text, finish = "", None
+        for choice in choices:
+            delta = choice.get("delta")
+            piece = (delta.get("content") if isinstance(delta, dict) else None) or choice.get(
+                "text"
+            )
+            text += piece if isinstance(piece, str) else ""
+            finish = choice.get("finish_reason") or finish
+        return text, None if finish is None else str(finish)
 
     def _reply(self, data: Any, request: Request) -> Reply:
         """Read a body in OpenAI's form; what is missing or impossible is estimated and said."""
+        try:
+            return self._read(data, request)
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            told = self.server.clean(f"{type(error).__name__}: {error}")
+            raise Malformed(f"{self.host}: an answer that cannot be read ({told})") from None
+
+    def _read(self, data: Any, request: Request) -> Reply:
         if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
             raise Malformed(f"{self.host}: an answer without choices")
         choices = [c for c in data["choices"] if isinstance(c, dict)]
@@ -353,7 +374,7 @@ class OpenAIModel:
                     f"{self.name} gave equal texts for n={request.n}: asked one by one now"
                 )
                 generations = generations[:1]
-        own = sum(estimate_tokens(g.text) for g in generations)
+        own = sum(_own(g.text, request.max_tokens) for g in generations)
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else None
         prompt, written = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
         wrong = prompt is None or written is None
@@ -361,7 +382,8 @@ class OpenAIModel:
             wrong = True
             notes.append(f"{self.name} misreports usage ({written} tokens for what it wrote)")
         if wrong or prompt is None or written is None:
-            prompt, written = self.count_tokens(request.messages, request.prefix), own
+            prompt = prompt_tokens(self, request.messages, request.prefix, request.tools)
+            written = own
         details = (usage or {}).get("prompt_tokens_details") or {}
         thought = (usage or {}).get("completion_tokens_details") or {}
         total = self.price.usage(
@@ -395,7 +417,7 @@ class OpenAIModel:
             text, finish = text[:cut], "step"
         elif finish == "stop" and request.stop:
             reason = choice.get("stop_reason", ...)
-            if isinstance(reason, str):
+            if isinstance(reason, str) and reason:
                 finish, stopped_by = "step", reason
             elif reason is ...:
                 finish = "unknown"
@@ -408,7 +430,7 @@ class OpenAIModel:
             )
             values = [float(v) for v in values if v is not None]
             logprobs = np.array(values) if values else None
-        tokens = len(logprobs) if logprobs is not None else estimate_tokens(text)
+        tokens = len(logprobs) if logprobs is not None else _own(text, request.max_tokens)
         return Generation(
             text,
             tokens,
@@ -424,11 +446,19 @@ class OpenAIModel:
         await self.server.aclose()
 
 
+def _own(text: str, max_tokens: int) -> int:
+    """Our upper estimate of a text that may have ``max_tokens``: more only where its words are more."""
+    return min(estimate_tokens(text), max(max_tokens, len(text.split())))
+
+
 def _content(choice: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """The text of a choice and what it holds besides; ``None`` for one without either."""
-    message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
-    assert isinstance(message, dict)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        message = {}
     raw = message.get("content", choice.get("text"))
+    if isinstance(raw, list):
+        raw = "".join(text_of([part]) for part in raw)
     extra = {
         k: message[k] for k in ("refusal", "tool_calls", "reasoning_content") if message.get(k)
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import json
+import hashlib
+import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 from outthink.core.budget import Price, Reservation
 from outthink.core.errors import BadInput, Refused
 from outthink.core.model import SEEDS, Generation, Reply, Request
-from outthink.core.nouns import Message, text_of
+from outthink.core.nouns import Message, read_json, text_of
 from outthink.core.registry import register
 
 
@@ -40,34 +42,45 @@ class ReplayModel:
     max_tokens = 1 << 15
 
     def __init__(self, spec: Replay) -> None:
-        path = Path(spec.path).expanduser()
-        self.name, self.price = f"replay:{path.name}", Price()
+        path = Path(os.path.expanduser(spec.path))
+        self.price = Price()
         self._texts: dict[str, list[tuple[str, int]]] = {}
         try:
             raw = path.read_bytes()
-            text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except (OSError, ValueError) as error:
+            text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+            rows = [read_json(line) for line in text.split("\n") if line.strip()]
+        except (OSError, ValueError, EOFError, zlib.error) as error:
             raise BadInput(f"replay: {spec.path} cannot be read as JSON lines: {error}") from None
+        # another file of the same name is another model, in the store too
+        self.name = f"replay:{path.name}@{hashlib.sha256(raw).hexdigest()[:12]}"
         for number, row in enumerate(rows, 1):
+            where = f"replay: row {number} of {spec.path}"
             question = self._question(row) if isinstance(row, dict) else None
             if question is None:
-                raise BadInput(f"replay: row {number} of {spec.path} has no question or messages")
-            texts = row.get("completions") or [row.get("completion")]
-            counts = row.get("completion_tokens") or [None] * len(texts)
-            counts = counts if isinstance(counts, list) else [counts]
+                raise BadInput(f"{where} has no question or messages")
+            texts = row.get("completions", row.get("completion"))
+            texts = texts if isinstance(texts, list) else [texts]
+            counts = row.get("completion_tokens")
+            counts = counts if isinstance(counts, list) else [counts] * len(texts)
+            if not all(isinstance(t, str) for t in texts):
+                raise BadInput(f"{where}: completions is a list of texts")
+            if len(counts) != len(texts):
+                raise BadInput(f"{where}: {len(counts)} counts of tokens for {len(texts)} texts")
             book = self._texts.setdefault(question, [])
-            for text, count in zip(texts, counts, strict=False):
-                if isinstance(text, str):
-                    book.append((text, int(count) if count else max(1, len(text) // 4)))
+            for text, given in zip(texts, counts, strict=True):
+                tokens = max(1, len(text) // 4) if given is None else given
+                if not isinstance(tokens, int) or not 0 <= tokens < 1 << 53:
+                    raise BadInput(f"{where}: completion_tokens={str(given)[:40]} is no count")
+                book.append((text, int(tokens)))
 
     @staticmethod
     def _question(row: Mapping[str, Any]) -> str | None:
         for name in ("question", "problem", "prompt"):
             if isinstance(row.get(name), str):
                 return str(row[name]).strip()
-        if isinstance(row.get("messages"), list):
-            return "\n".join(text_of(m.get("content")) for m in row["messages"]).strip()
+        messages = row.get("messages")
+        if isinstance(messages, list) and all(isinstance(m, Mapping) for m in messages):
+            return "\n".join(text_of(m.get("content")) for m in messages).strip()
         return None
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:

@@ -22,7 +22,7 @@ from outthink.core.errors import BadInput, Malformed, Refused
 from outthink.core.model import REWARD, Judged, Reply, Request
 from outthink.core.nouns import Message, text_of
 from outthink.core.registry import register
-from outthink.models._server import Address, Server, configured, count, estimate_tokens
+from outthink.models._server import Address, Server, configured, count, estimate_chat
 
 #: what the makers of known models ask for: part of the name, the mark after a step, the system text
 KNOWN = {
@@ -103,7 +103,7 @@ class RewardServerModel:
         # all that changes a score is part of the name, under which scores are stored
         dials = [spec.endpoint, *(["logits"] if spec.logits else [])]
         dials += [repr(x) for x in (self.tag, self.tag and spec.step, self.system) if x]
-        self.name = f"{spec.name}@{self.server.host}/{' '.join(dials)}"
+        self.name = f"{spec.name}@{self.server.place}/{' '.join(dials)}"
         self.price = Price(spec.usd_prompt or 0.0, 0.0, None, 2.0 * spec.parameters)
         #: limits of a budget that cannot hold, and why
         self.uncounted: dict[str, str] = {}
@@ -127,10 +127,10 @@ class RewardServerModel:
         return "".join(part + self.tag for part in self.steps_of(text)) if self.tag else text
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
-        """An upper estimate for a question and its text, marks included."""
-        total = 8 + estimate_tokens(self.system) if self.system else 0
-        total += sum(8 + estimate_tokens(text_of(m.get("content"))) for m in messages)
-        return total + 8 + estimate_tokens(self._said(prefix))
+        """An upper estimate for a question and its text, marks and template included."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        said = {"role": "assistant", "content": self._said(prefix)}
+        return estimate_chat([*system, *messages, said])
 
     def _body(self, item: Judged) -> dict[str, Any]:
         if self.spec.endpoint == "score":
@@ -158,6 +158,10 @@ class RewardServerModel:
                 return await self.server.post("/" + self.spec.endpoint, body)
 
             data = await self.server.insist(ticket, attempt)
+            read = count(data.get("usage") if isinstance(data, dict) else None, "prompt_tokens")
+            own = self.count_tokens(item.messages, item.text)
+            used = used + self.price.usage(own if read is None else read, 0, estimated=read is None)
+            ticket.partial = used
             found = self._scores(data)
             if self.tag and len(found) != len(self.steps_of(item.text)):
                 raise Malformed(
@@ -165,9 +169,6 @@ class RewardServerModel:
                     f"{len(self.steps_of(item.text))} steps; has {self.spec.name} the tag {self.tag!r}?"
                 )
             scores.append(tuple(found if self.tag else found[-1:]))
-            read = count(data.get("usage"), "prompt_tokens")
-            own = self.count_tokens(item.messages, item.text)
-            used = used + self.price.usage(own if read is None else read, 0, estimated=read is None)
         return scores, used
 
     def _scores(self, data: Any) -> list[float]:
@@ -195,11 +196,7 @@ class RewardServerModel:
                     f"is {self.spec.name} a reward model?"
                 )
             value = value[-1]
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not math.isfinite(value)
-        ):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
             raise Malformed(f"{self.server.host}: {str(value)[:40]!r} is no score")
         if self.spec.logits:
             return 1 / (1 + math.exp(-value)) if value > -700 else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ class Address:
     def _file(cls, name: str) -> Address:
         if name == ":memory:":
             return cls(sa.URL.create("sqlite", database=name), name)
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         return cls(sa.URL.create("sqlite", database=str(path)), str(path), path)
 
 

@@ -182,7 +182,13 @@ async def replay(
     else:
         found = reader
     view = _ReadOnly(store)
-    live = Run(problem.public(), World(models, found, view), Meter(budget), run.seed)
+    meter = Meter(budget)
+    if "probe" in run.facts:
+        # what the server could do was found out within the budget
+        known = {k: v for k, v in run.facts["probe"].items() if k != "total_tokens"}
+        probe = Usage(**known)
+        meter.charge_checked(replace(probe, stored_calls=probe.calls))
+    live = Run(problem.public(), World(models, found, view), meter, run.seed)
     same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget
     for stand_in in models.values():
         if not same_spec:

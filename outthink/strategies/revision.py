@@ -20,6 +20,7 @@ from outthink.core.errors import BadInput, BudgetExhausted
 from outthink.core.nouns import Answer, Message, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
+from outthink.select.best import best
 from outthink.strategies._common import check, decide
 
 REQUEST = (
@@ -77,9 +78,11 @@ class Revision:
         made = [s for chain in chains for s in chain]
         if self.verifier is None:
             return decide(run, await run.pool(made), None, True)
-        scores = {
-            s.node: score.value
-            for s, score in zip(made, await run.score(made, self.verifier), strict=True)
-        }
-        tops = [max(chain, key=lambda s: scores[s.node]) for chain in chains]
-        return decide(run, await run.pool(tops), [scores[s.node] for s in tops], True)
+        scores = [score.value for score in await run.score(made, self.verifier)]
+        pool = await run.pool(made)
+        tops, first = list[int](), 0
+        for chain in chains:
+            mine = slice(first, first := first + len(chain))
+            tops.append(mine.start + best(scores[mine], pool.classes[mine]))
+        chosen = await run.pool([made[i] for i in tops])
+        return decide(run, chosen, [scores[i] for i in tops], True)

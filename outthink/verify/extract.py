@@ -246,7 +246,7 @@ def canonical_answer(answer: str) -> str:
     text = text.strip().rstrip(".").strip()
     plain = re.sub(r"\\frac\{(-?\d+)\}\{(\d+)\}", r" \1/\2", text).strip()
     mixed = _MIXED.fullmatch(plain)
-    if mixed and int(mixed[4]):
+    if mixed and len(plain) <= 400 and int(mixed[4]):
         whole = int(mixed[2]) + Fraction(int(mixed[3]), int(mixed[4]))
         return str(-whole if mixed[1] == "-" else whole)
     plain = re.sub(r"^([-+])\s+", r"\1", plain)
@@ -302,7 +302,10 @@ class TextReader:
 
         A text that was ``cut`` short is no answer by itself: one must be marked in it.
         """
-        text = spoken(text)
+        found = self._found(spoken(text), cut)
+        return found if found is not None and found.strip() else None
+
+    def _found(self, text: str, cut: bool) -> str | None:
         if self.how == "boxed":
             return boxed(text)
         if self.how == "answer":

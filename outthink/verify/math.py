@@ -103,6 +103,29 @@ class _Worker:
         self.late = self.late or (alarm is not None and self.process.returncode == -alarm)
 
 
+class _Call:
+    """One comparison, to be given up when nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._worker: _Worker | None = None
+        self.given_up = False
+
+    def hold(self, worker: _Worker | None) -> None:
+        """This worker is at it now (``None``: it is done)."""
+        with self._lock:
+            self._worker = worker
+            if worker is not None and self.given_up:
+                worker.stop()
+
+    def give_up(self) -> None:
+        """Stop the worker that is at it, or will be."""
+        with self._lock:
+            self.given_up = True
+            if self._worker is not None:
+                self._worker.stop()
+
+
 class Workers:
     """Up to ``size`` workers, started when first needed, replaced when they die.  Thread-safe."""
 
@@ -117,18 +140,26 @@ class Workers:
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
 
-    def find(self, golds: Sequence[str], answer: str, seconds: float) -> int | None:
+    def find(
+        self, golds: Sequence[str], answer: str, seconds: float, call: _Call | None = None
+    ) -> int | None:
         """The index of the first of ``golds`` equal to ``answer``; -1: none; ``None``: not in time."""
         if self._owner != os.getpid():  # after a fork the pipes are the parent's
             self._begin()
+        call = call or _Call()
         with self._places:
             for _ in range(2):  # a worker that something else killed is replaced, and asked again
+                if call.given_up:
+                    return None
                 worker = self._take()
                 try:
+                    call.hold(worker)
                     reply = worker.ask(golds, answer, seconds)
                 except BaseException:
                     self._drop(worker)
                     raise
+                finally:
+                    call.hold(None)
                 if reply is not None and reply["found"] is not None:
                     with self._lock:
                         self._idle.append(worker)
@@ -186,9 +217,14 @@ async def _find(golds: Sequence[str], answer: str, seconds: float) -> int | None
     except LookupError:
         limiter = anyio.CapacityLimiter(WORKERS)
         _LIMITER.set(limiter)
-    return await anyio.to_thread.run_sync(
-        _POOL.find, golds, answer, seconds, limiter=limiter, abandon_on_cancel=True
-    )
+    call = _Call()
+    try:
+        return await anyio.to_thread.run_sync(
+            _POOL.find, golds, answer, seconds, call, limiter=limiter, abandon_on_cancel=True
+        )
+    except BaseException:
+        call.give_up()
+        raise
 
 
 def _kind(form: str) -> str:
@@ -210,16 +246,19 @@ def _shown(answer: str, form: str) -> str:
 
 
 def _roots(text: str) -> str:
-    """``sqrt(...)`` as LaTeX, whatever stands in it."""
-    while found := re.search(r"(?<![\\a-zA-Z])sqrt\s*\(", text):
-        depth, end = 1, found.end()
-        while depth and end < len(text):
-            depth += {"(": 1, ")": -1}.get(text[end], 0)
-            end += 1
-        if depth:
-            break
-        text = f"{text[: found.start()]}\\sqrt{{{text[found.end() : end - 1]}}}{text[end:]}"
-    return text
+    """``sqrt(...)`` as LaTeX, whatever stands in it; as it is where a bracket is never closed."""
+    out: list[str] = []
+    open_: list[bool] = []
+    at = 0
+    for found in re.finditer(r"(?<![\\a-zA-Z])sqrt\s*\(|[()]", text):
+        out.append(text[at : found.start()])
+        at = found.end()
+        if found[0] != ")":
+            open_.append(len(found[0]) > 1)
+            out.append("\\sqrt{" if open_[-1] else "(")
+        else:
+            out.append("}" if open_ and open_.pop() else ")")
+    return text if any(open_) else "".join([*out, text[at:]])
 
 
 def _pair(reference: str, answer: str) -> bool | tuple[str, str]:

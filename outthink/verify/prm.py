@@ -14,7 +14,7 @@ from outthink.models.fly import FlyPrm
 from outthink.select.aggregate import AGGREGATES, Aggregate, aggregate
 
 
-@register("verifier", "prm", sources=("S050",))
+@register("verifier", "prm", sources=("S050",), needs=("REWARD",))
 @dataclass(frozen=True)
 class Prm:
     """A process reward model: each step's probability of being right, made one score by ``aggregate``."""
@@ -34,7 +34,7 @@ class Prm:
         return [Score(aggregate(steps, self.aggregate), tuple(steps)) for steps in found]
 
 
-@register("verifier", "orm")
+@register("verifier", "orm", needs=("REWARD",))
 @dataclass(frozen=True)
 class Orm:
     """An outcome reward model: one score for the whole text (the last one of a process model)."""

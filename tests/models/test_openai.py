@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import anyio
 import httpx
@@ -422,6 +423,11 @@ def test_the_estimate_is_from_above():
     assert estimate_tokens("a b c d e") >= 5
     assert estimate_tokens("数学问题的答案是七") >= 9
     assert estimate_tokens("") == 0
+    # a token a digit, and a token a byte where no merge is known
+    assert estimate_tokens("3141592653") == 10
+    assert estimate_tokens("{}[]();") == 7
+    assert estimate_tokens("ᚠᛇᚻ") == 9
+    assert estimate_tokens("plain words of prose") < 20
 
 
 @pytest.mark.parametrize(
@@ -474,3 +480,262 @@ def test_a_choice_without_content_does_not_cost_the_others():
     assert len(sent) == 1
     assert [g.finish for g in reply.generations] == ["stop", "stop", "content_filter"]
     assert reply.generations[2].text == ""
+
+
+# -- attempts that fail after the server may have worked ---------------------------------------------
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """No pause before a retry."""
+    monkeypatch.setattr("outthink.models._server._pause", lambda attempt, asked: 0.0)
+
+
+def failing(first, times=1):
+    """A handler that fails ``times`` times with ``first``, then answers."""
+    return lambda body, number: first if number < times else completion(["The answer is 7."])
+
+
+@pytest.mark.parametrize("fault", ["cut", (504, {}, {}), (200, {}, "<html>"), (200, {}, {"a": 1})])
+def test_an_attempt_after_which_the_server_may_have_worked_is_charged_at_its_worst(fault, at_once):
+    with serving(failing(fault)) as server:
+        model = OpenAI("m", base_url=server.url, max_tokens=100)
+        answer = outthink.solve("3+4?", model=model, strategy="greedy")
+        whole = outthink.solve("3+4?", model=model, strategy="greedy")
+    assert answer.answer == whole.answer == "7"
+    assert (answer.usage.calls, answer.usage.completion_tokens) == (2, 100 + 4)
+    assert answer.usage.prompt_tokens > whole.usage.prompt_tokens
+    assert answer.usage.estimated
+    assert any("failed attempts are charged" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize("fault", [(429, {}, {}), (500, {}, {}), (503, {}, {})])
+def test_an_attempt_that_the_server_turned_away_costs_a_call_and_no_tokens(fault, at_once):
+    with serving(failing(fault, times=2)) as server:
+        answer = outthink.solve("3+4?", model=OpenAI("m", base_url=server.url), strategy="greedy")
+    assert (answer.usage.calls, answer.usage.completion_tokens) == (3, 4)
+    assert not answer.usage.estimated
+
+
+def test_an_answer_of_no_use_costs_what_the_server_says(at_once):
+    empty = {"choices": [{"message": {}}], "usage": {"prompt_tokens": 5, "completion_tokens": 9}}
+    with serving(failing(empty)) as server:
+        answer = outthink.solve("3+4?", model=OpenAI("m", base_url=server.url), strategy="greedy")
+    assert (answer.usage.calls, answer.usage.completion_tokens) == (2, 9 + 4)
+
+
+def test_attempts_that_fail_never_pass_the_budget(at_once):
+    with serving(lambda b, i: "cut") as server:
+        model = OpenAI("m", base_url=server.url, max_tokens=100, retries=50)
+        answer = outthink.solve("3+4?", model=model, strategy="greedy", budget="tokens=350")
+    assert answer.stopped == "tokens"
+    assert len(server.bodies) == 3
+    assert answer.usage.completion_tokens == 300
+
+
+def test_a_replay_costs_what_the_failed_attempts_cost(tmp_path, at_once):
+    from outthink.store import open_store
+    from outthink.store.replay import replay
+
+    url = f"sqlite:///{tmp_path}/s.db"
+    with serving(failing("cut")) as server:
+        model = OpenAI("m", base_url=server.url, max_tokens=100)
+        answer = outthink.solve("3+4?", model=model, strategy="greedy", store=url)
+
+    async def main():
+        async with await open_store(url) as store:
+            return await replay(store, answer.run)
+
+    again = anyio.run(main).answer
+    assert replace(again.usage, seconds=0, stored_calls=0) == replace(answer.usage, seconds=0)
+
+
+# -- what hostile servers send -----------------------------------------------------------------------
+
+
+def events(*lines):
+    return httpx.Response(200, content="".join(lines))
+
+
+def piece(text, **more):
+    return "data: " + json.dumps({"choices": [{"delta": {"content": text}, **more}]})
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n", "\r\r", "\n"])
+def test_lines_of_a_stream_may_end_in_any_way(end):
+    told = [piece("a\u2028b"), piece("c\x85d"), piece("", finish_reason="stop"), "data: [DONE]"]
+    reply, *_ = call(lambda b, i: events(": hello\n\n", *(t + end for t in told)), stream=True)
+    assert reply.generations[0].text == "a\u2028bc\x85d"
+
+
+def test_an_event_may_have_several_lines_of_data():
+    value = json.dumps(
+        {"choices": [{"delta": {"content": "7"}, "finish_reason": "stop"}]}, indent=1
+    )
+    lines = "".join(f"data: {line}\n" for line in value.splitlines())
+    reply, *_ = call(lambda b, i: events("event: x\n", lines, "\ndata: [DONE]\n\n"), stream=True)
+    assert reply.generations[0].text == "7"
+
+
+def test_a_stream_beyond_max_tokens_is_cut_off_and_charged():
+    told = [piece(f"word{i} ") + "\n\n" for i in range(1000)]
+    reply, *_ = call(lambda b, i: events(*told), Request(ASK, max_tokens=20), stream=True)
+    assert reply.generations[0].finish == "length"
+    assert reply.usage.completion_tokens >= 21
+    assert len(reply.generations[0].text.split()) == 21
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["data: [1]", "data: 7", 'data: {"choices": 7}', 'data: {"choices": ["x"]}', "data: {oh",
+     "data: " + "[" * 100_000, *["data: x\n" * 2000]],
+)  # fmt: skip
+def test_what_is_no_event_is_said(line):
+    with pytest.raises(Malformed, match="stream"):
+        call(lambda b, i: events(line, "\n\n", "data: [DONE]\n\n"), stream=True, retries=0)
+
+
+def test_a_body_without_end_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr("outthink.models._server.BODY", 1 << 20)
+    long = completion(["x" * (3 << 20)])
+    with pytest.raises(Malformed, match="longer than"):
+        call(lambda b, i: long, Request(ASK, max_tokens=1), retries=0)
+    with pytest.raises(Malformed, match="longer than"):
+        call(
+            lambda b, i: events(piece("x" * (3 << 20))),
+            Request(ASK, max_tokens=1),
+            stream=True,
+            retries=0,
+        )
+
+
+CHOICE = {"message": {"content": "The answer is 7."}}
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        ({"choices": [{"message": {"content": [{"type": "text", "text": "so 7"}]}}]}, None),
+        ({"choices": [CHOICE], "usage": {"prompt_tokens": 1e400, "completion_tokens": 1}}, None),
+        ({"choices": [CHOICE], "usage": {"prompt_tokens": 10**30, "completion_tokens": 1}}, None),
+        ({"choices": [CHOICE], "usage": [1]}, None),
+        ({"choices": [CHOICE], "usage": {"prompt_tokens_details": "x"}}, None),
+        ({"choices": [CHOICE | {"finish_reason": {"a": 1}}]}, None),
+        ({"choices": [CHOICE | {"logprobs": {"content": [{"x": 1}]}}]}, "cannot be read"),
+        ({"choices": [CHOICE | {"logprobs": {"content": 3}}]}, "cannot be read"),
+        ({"choices": ["x"]}, "without choices"),
+        ([1, 2], "without choices"),
+        ("\"" + "x" * 10, "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("1" * 10_000, "not JSON"),
+    ],
+)  # fmt: skip
+def test_odd_bodies_are_read_or_refused_with_a_word(body, wrong):
+    content = body if isinstance(body, str) else json.dumps(body)
+    answer = lambda b, i: httpx.Response(200, content=content)  # noqa: E731
+    if wrong is None:
+        reply, *_ = call(answer, Request(ASK, logprobs=True), retries=0)
+        assert "7" in reply.generations[0].text
+        assert 0 < reply.usage.total_tokens < 1 << 54
+    else:
+        with pytest.raises(Malformed, match=wrong):
+            call(answer, retries=0)
+
+
+def test_an_error_in_a_body_of_200_is_the_servers():
+    with pytest.raises(ServerFailed, match="no room"):
+        call(lambda b, i: {"error": {"message": "no room left"}}, retries=0)
+
+
+def test_bytes_that_are_no_utf8_are_replaced():
+    raw = json.dumps({"choices": [{"message": {"content": "x7"}}]}).encode().replace(b"x", b"\xff")
+    reply, *_ = call(lambda b, i: httpx.Response(200, content=raw))
+    assert reply.generations[0].text == "\ufffd7"
+
+
+def test_a_question_with_lone_surrogates_is_sent():
+    _, sent, *_ = call(
+        lambda b, i: completion(["7"]), Request(({"role": "user", "content": "a\ud800b"},))
+    )
+    assert sent[0]["messages"][0]["content"] == "a?b"
+
+
+@pytest.mark.parametrize(
+    "after", ["1e999", "-5", "nan", "Tue, 01 Jan 99999 00:00:00 GMT", "x" * 99]
+)
+def test_an_odd_wish_to_wait_is_survived(after, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "outthink.models._server._pause", lambda attempt, wish: asked.append(wish) or 0.0
+    )
+    call(failing((429, {"retry-after": after}, {})))
+    assert asked[0] is None or asked[0] != asked[0] or 0 <= asked[0] <= 60
+
+
+def test_a_server_that_sends_elsewhere_is_not_followed_with_the_key():
+    with pytest.raises(NoSuchModel, match=r"http://other\.example"):
+        call(lambda b, i: (307, {"location": "http://other.example/v1"}, {}))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://[::1", "no address"),
+        ("http://h:99999999/v1", "no address"),
+        ("http://h:port/v1", "no address"),
+        ("http:///v1", "name a host"),
+        ("ftp://h/v1", "must begin with"),
+        ("http://h/v1\nX: y", "no address"),
+        ("http://user:hunter2@h/v1", "no name or password"),
+        ("http://h/v1?key=hunter2", "ends before"),
+    ],
+)
+def test_what_is_no_address_is_refused_and_its_secrets_not_repeated(url, said, monkeypatch):
+    with pytest.raises(BadInput, match=said) as caught:
+        OpenAI("m", base_url=url)
+    assert "hunter2@" not in str(caught.value)
+    assert "user" not in str(caught.value)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(BadInput, match="OPENAI_BASE_URL"):
+        OpenAI("m").open()
+
+
+@pytest.mark.parametrize("key", ["sk-geheim\u00e9", "sk-a b", "sk-a\nX-Evil: 1"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(BadInput, match="OPENAI_API_KEY") as caught:
+        OpenAI("m").open()
+    assert "sk-" not in str(caught.value)
+    monkeypatch.setenv("OPENAI_API_KEY", "  sk-fine\n")
+    assert OpenAI("m").open().server.client.headers["authorization"] == "Bearer sk-fine"
+
+
+def test_models_of_two_servers_are_told_apart_in_the_store(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    names = [OpenAI("m", base_url=u).open().name for u in ("http://a/v1", "http://a/v2")]
+    names.append(OpenAI("m").open().name)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://a/v1")
+    assert [*names, OpenAI("m").open().name] == ["m@a/v1", "m@a/v2", "m", "m@a/v1"]
+
+
+# -- tokens that nobody counted ----------------------------------------------------------------------
+
+
+def test_tools_are_part_of_the_prompt():
+    tool = {"type": "function", "function": {"name": "f", "description": "long " * 200}}
+    bare = {"choices": [CHOICE]}
+    plain, *_ = call(lambda b, i: bare)
+    with_tools, *_ = call(lambda b, i: bare, Request(ASK, tools=(tool,)))
+    assert with_tools.usage.prompt_tokens >= plain.usage.prompt_tokens + 200
+
+
+def test_our_own_estimate_does_not_accuse_a_server_that_kept_to_its_limit():
+    text = " ".join(["antidisestablishment"] * 10)
+    reply, *_ = call(
+        lambda b, i: {"choices": [{"message": {"content": text}}]}, Request(ASK, max_tokens=50)
+    )
+    assert reply.usage.completion_tokens == 50
+    reply, *_ = call(
+        lambda b, i: {"choices": [{"message": {"content": text}}]}, Request(ASK, max_tokens=5)
+    )
+    assert reply.usage.completion_tokens == 10

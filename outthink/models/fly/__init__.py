@@ -7,6 +7,7 @@ one step a line, and goes wrong as larger models do; ``fly-prm`` judges each of 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,17 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 _ENGINES: dict[tuple[str, int], Any] = {}
 _LOCK = threading.Lock()
+
+
+def _after_fork() -> None:
+    """The worker threads are the parent's: what is opened from now on gets its own."""
+    global _LOCK
+    _LOCK = threading.Lock()
+    _ENGINES.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def prompt_of(messages: Sequence[Message]) -> str:
@@ -69,7 +81,7 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _folder(path: str) -> Path:
-    folder = Path(path).expanduser() if path else WEIGHTS
+    folder = Path(os.path.expanduser(path)) if path else WEIGHTS
     if not (folder / "model.safetensors").exists():
         raise BadInput(
             f"no weights in {folder}: make them with 'outthink fly train --out {folder}'"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import struct
 import threading
 from collections import OrderedDict
@@ -31,6 +32,18 @@ CHUNK = 64
 _COUNT_LOCK = threading.Lock()
 _COMPUTING: list[object] = []
 _LIMITS: list[Any] = []
+
+
+def _after_fork() -> None:
+    """Nothing computes in a child yet."""
+    global _COUNT_LOCK
+    _COUNT_LOCK = threading.Lock()
+    _COMPUTING.clear()
+    _LIMITS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _take_control() -> None:

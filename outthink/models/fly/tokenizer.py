@@ -7,6 +7,7 @@ written as bytes, and learned merges join them.  Digits never merge, so arithmet
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
 from collections.abc import Iterable
@@ -72,7 +73,7 @@ class Tokenizer:
             found = self._cache.get(piece)
             if found is None:
                 found = self._merge(piece)
-                if len(self._cache) < 20_000:
+                if len(self._cache) < 20_000 and len(piece) < 100:
                     self._cache[piece] = found
             ids.extend(found)
         return ids
@@ -82,12 +83,23 @@ class Tokenizer:
         return b"".join(self.id_bytes[i] for i in ids).decode("utf-8", errors="replace")
 
     def _merge(self, piece: str) -> list[int]:
+        """Join the pair of the lowest rank, the leftmost of equals, until none is left."""
         parts = [self._bytes[b] for b in piece.encode("utf-8", errors="replace")]
-        while len(parts) > 1:
-            pairs = [self.ranks.get(pair, 1 << 30) for pair in pairwise(parts)]
-            best = min(pairs)
-            if best == 1 << 30:
-                break
-            at = pairs.index(best)
-            parts[at : at + 2] = [parts[at] + parts[at + 1]]
-        return [self.vocab[p] for p in parts]
+        n = len(parts)
+        after, before = list(range(1, n + 1)), list(range(-1, n - 1))
+        heap = [(self.ranks[p], i) for i, p in enumerate(pairwise(parts)) if p in self.ranks]
+        heapq.heapify(heap)
+        while heap:
+            rank, i = heapq.heappop(heap)
+            j = after[i]
+            # an entry of a pair that is no more is passed over
+            if not parts[i] or j >= n or self.ranks.get((parts[i], parts[j])) != rank:
+                continue
+            parts[i], parts[j] = parts[i] + parts[j], ""
+            after[i] = after[j]
+            if after[i] < n:
+                before[after[i]] = i
+            for left, right in ((before[i], i), (i, after[i])):
+                if left >= 0 and right < n and (parts[left], parts[right]) in self.ranks:
+                    heapq.heappush(heap, (self.ranks[parts[left], parts[right]], left))
+        return [self.vocab[p] for p in parts if p]
