@@ -610,3 +610,36 @@ def test_an_empty_budget_is_not_taken_for_none() -> None:
         done = call("solve", EASY, "--budget", text)
         assert done.exit_code == 2
         assert "leave --budget out" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("args", [("models",), ("models", "--json"), ("nonesuch", "--json")])
+def test_a_full_disk_is_said_without_a_traceback(args: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "outthink", *args], stdout=full, stderr=subprocess.PIPE,
+            text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the shell of POSIX")
+def test_closed_streams_are_no_accident() -> None:
+    for redirect, code, said in ((">&-", 0, ""), ("<&-", 2, "standard input is closed")):
+        line = f'"{sys.executable}" -m outthink solve - --model simulated {redirect}'
+        done = subprocess.run(
+            ["sh", "-c", line], input=EASY, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == code
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_json_for_a_screen_that_knows_ascii_only_is_json() -> None:
+    done = shell(
+        "solve", "h\u00e9?", "--model", "simulated", "--json",
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert set(json.loads(done.stdout)) == KEYS

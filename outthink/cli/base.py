@@ -107,7 +107,8 @@ def plain(value: Any) -> Any:
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object: indented on a terminal, else on one line."""
     indent = 2 if sys.stdout.isatty() else None
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=indent)
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(plain(value), ensure_ascii=not utf8, allow_nan=False, indent=indent)
     print(text.encode("utf-8", "replace").decode(), flush=True)
 
 
@@ -131,7 +132,7 @@ def console(stderr: bool = False) -> Console:
     width = None
     if not stream.isatty():
         told = os.environ.get("COLUMNS", "")
-        width = int(told) if told.isdigit() and int(told) > 19 else PIPE_WIDTH
+        width = int(told) if told.isdecimal() and 19 < int(told) < 10_000 else PIPE_WIDTH
     return Screen(
         file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False
     )
@@ -288,8 +289,11 @@ class Root(Group):
         **extra: Any,
     ) -> Any:
         """Run and exit: 0 done, 1 something outside failed, 2 wrong input, 130 Ctrl-C."""
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # closed by the caller
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+            elif hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
         given = list(sys.argv[1:] if args is None else args)
         said = given[: given.index("--")] if "--" in given else given
@@ -306,6 +310,9 @@ class Root(Group):
             sys.stdout.flush()
         except BrokenPipeError:
             _hush()
+        except OSError as error:
+            _hush()
+            code = report(error, as_json=False, debug="--debug" in said)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -365,13 +372,18 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
         facts: dict[str, Any] = {"type": type(error).__name__, "message": message, "exit": code}
         if isinstance(error, SpecError):
             facts |= {"message": error.reason, "spec": error.source, "at": error.at}
-        print_json({"error": facts})
-    else:
         try:
-            head = click.style("error:", fg="red") if _colour() else "error:"
-            print(f"{head} {message}", file=sys.stderr, flush=True)
+            print_json({"error": facts})
         except OSError:
-            pass
+            _hush()
+        else:
+            return code
+    try:
+        head = click.style("error:", fg="red") if _colour() else "error:"
+        shown = clean(message) if sys.stderr.isatty() else message
+        print(f"{head} {shown}", file=sys.stderr, flush=True)
+    except OSError:
+        pass
     return code
 
 

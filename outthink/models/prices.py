@@ -2,18 +2,18 @@
 
 List prices as their makers published them in 2025; they change.  A file named by
 ``OUTTHINK_PRICES`` (JSON: ``{"model": [prompt, completion, cached]}``) goes before this table, and the
-parameters of ``openai(...)`` before both.  A model that is nowhere costs 0: its budget in USD cannot
-bind.
+parameters of ``openai(...)`` before both.  Of a model that is nowhere the price is not known, and a
+budget in USD is refused.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from outthink.core.budget import Price
 from outthink.core.errors import BadInput
+from outthink.core.nouns import read_json
 
 TABLE: dict[str, tuple[float, float, float]] = {
     "gpt-4o": (2.5, 10.0, 1.25),
@@ -33,9 +33,19 @@ def price_of(name: str) -> Price | None:
     path = os.environ.get("OUTTHINK_PRICES")
     if path:
         try:
-            own = json.loads(Path(path).read_text(encoding="utf-8"))
-            table.update({str(k): tuple(float(x) for x in v) for k, v in own.items()})
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            own = read_json(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
             raise BadInput(f"OUTTHINK_PRICES: {path} is not a price table: {error}") from None
-    row = table.get(name)
-    return Price(row[0], row[1], row[2] if len(row) > 2 else None) if row else None
+        for model, values in own.items() if isinstance(own, dict) else [("", None)]:
+            row = values if isinstance(values, list) else []
+            known = all(isinstance(v, (int, float)) and 0 <= v < 1e9 for v in row)
+            if not known or not 2 <= len(row) <= 3:
+                raise BadInput(
+                    f"OUTTHINK_PRICES: {path} is not a price table (at {model[:60]!r}): write "
+                    '{"model": [prompt, completion, cached]}, USD per million tokens'
+                )
+            table[model] = tuple(float(v) for v in row)
+    found = table.get(name)
+    if found is None:
+        return None
+    return Price(found[0], found[1], found[2] if len(found) > 2 else None)

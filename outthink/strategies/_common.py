@@ -19,6 +19,8 @@ from outthink.select.vote import weighted
 
 def check(part: Any, **ranges: tuple[float | None, float | None]) -> None:
     """Raise ``BadInput`` for a parameter outside its closed range; ``None`` values pass."""
+    if getattr(part, "step", None) == "":
+        raise BadInput(f"{part.registered[1]}: step is empty: write what ends a step, as '\\n'")
     for name, (low, high) in ranges.items():
         value = getattr(part, name)
         if value is None:

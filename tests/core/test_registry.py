@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import time
 import types
 import typing
 
+import numpy as np
 import pytest
 
 from outthink.core.errors import BadInput, SpecError
@@ -170,3 +172,41 @@ def test_a_list_of_parts_is_a_tuple_of_objects():
     assert [p.registered[1] for p in built.inner] == ["greedy", "self_consistency"]
     assert build(spec_of(built), "utility") == built
     entries("utility").pop("several")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "values", "said"),
+    [
+        ("strategy", "self_consistency", {"n": "8"}, "n='8' must be a whole number"),
+        ("strategy", "self_consistency", {"n": 8.0}, "whole number"),
+        ("strategy", "self_consistency", {"n": True}, "whole number"),
+        ("strategy", "self_consistency", {"n": None}, "whole number"),
+        ("strategy", "self_consistency", {"temperature": "hot"}, "a number"),
+        ("strategy", "best_of_n", {"vote": "wieghted"}, "did you mean 'weighted'"),
+        ("strategy", "best_of_n", {"verifier": 3}, "is no verifier"),
+        ("strategy", "best_of_n", {"verifier": build("greedy", "strategy")}, "is no verifier"),
+        ("verifier", "prm", {"model": object()}, "is no model"),
+        ("model", "simulated", {"accuracy": "high"}, "a number"),
+        ("model", "openai", {"name": 3}, "a text"),
+        ("model", "simulated", {"accuracy": "x" * 10_000}, "must be a number"),
+    ],
+)
+def test_an_object_made_in_python_is_checked_like_a_spec(kind, name, values, said):
+    with pytest.raises(BadInput, match=said) as caught:
+        entries(kind)[name].make(**values)
+    assert len(str(caught.value)) < 400
+
+
+def test_numbers_of_numpy_and_specs_of_parts_are_taken():
+    made = entries("strategy")["self_consistency"].make(n=np.int64(3), temperature=np.float32(0.5))
+    assert spec_of(made) == "self_consistency(n=3, temperature=0.5)"
+    made = entries("strategy")["best_of_n"].make(verifier="prm")
+    assert made == build("best_of_n(verifier=prm)", "strategy")
+
+
+def test_a_long_number_is_read_or_refused_at_once():
+    begun = time.monotonic()
+    for text in ("1" * 50_000, "1" * 50_000 + "x", "1." * 50_000, "-" * 50_000 + "1"):
+        with pytest.raises(SpecError):
+            build(f"self_consistency(n={text})", "strategy")
+    assert time.monotonic() - begun < 20

@@ -26,6 +26,7 @@ from outthink.core.errors import (
     ModelError,
     NotAuthorised,
     ServerFailed,
+    StoreError,
     VerifierError,
 )
 from outthink.core.model import Generation, Reply
@@ -639,3 +640,146 @@ def test_no_samples_are_no_limit():
             return run.answer(await run.pool([await run.sample()]), 0)
 
     assert outthink.solve("q?", model="simulated", strategy=Nothing()).stopped == "finished"
+
+
+# -- children, cancelled or late -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["late", "cancelled"])
+def test_what_a_child_does_for_its_parent_ends_when_the_child_does(how):
+    """Its parent goes on: with what came, or with an error that names the limit."""
+
+    async def strategy(problem, run):
+        child = run.spawn(Budget(seconds=0.2) if how == "late" else None)
+        begun = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+            if how == "cancelled":
+
+                async def end():
+                    await anyio.sleep(0.2)
+                    child.cancel("enough")
+
+                tasks.start_soon(end)
+            with pytest.raises(BudgetExhausted, match="seconds" if how == "late" else "enough"):
+                await child.gather(2)
+        assert time.monotonic() - begun < 5
+        assert child.limit == ("seconds" if how == "late" else "enough")
+        assert run.limit is None
+        return run.answer(await run.pool([Sample((0, 0), "answer: 1", finish="stop")]), 0)
+
+    answer, run = go(strategy, Simulated(latency=10, spread=0).open())
+    assert answer.stopped == "finished"
+    assert run.meter.outstanding == 0
+
+
+def test_scores_that_come_too_late_for_a_child_are_a_limit():
+    slow = build("simulated_prm(latency=10)", "model")
+
+    async def main():
+        live = slow.open()
+        run = run_of(Simulated().open())
+        run.world.models = {**run.world.models, slow: live}
+        sample = await run.sample()
+        child = run.spawn(Budget(seconds=0.1))
+        with pytest.raises(BudgetExhausted, match="seconds"):
+            await child.reward([sample], slow)
+        assert run.meter.outstanding == 0
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget": 0}, "Budget"),
+        ({"budget": False}, "Budget"),
+        ({"seed": 1 << 63}, "63 bits"),
+        ({"seed": True}, "whole number"),
+        ({"concurrency": 2.5}, "concurrency"),
+        ({"reader": 5}, "reader"),
+        ({"store": 5}, "store"),
+        ({"observer": 5}, "observer"),
+        ({"strategy": "best_of_n(verifier=prm(model=simulated))"}, "needs a reward model"),
+        ({"strategy": "best_of_n(verifier=judge(model=simulated_prm))"}, "scores texts"),
+        ({"strategy": 'beam_search(step="", prm=prm(model=simulated_prm))'}, "step is empty"),
+    ],
+)
+def test_wrong_settings_are_said_before_anything_is_spent(options, words):
+    model = Simulated().open()
+    with pytest.raises(BadInput, match=words):
+        outthink.solve(QUESTION, **{"model": model, **options})
+    assert model.begun == 0
+
+
+def test_a_store_may_be_a_path(tmp_path):
+    outthink.solve(QUESTION, model="simulated", strategy="greedy", store=tmp_path / "s.db")
+    assert (tmp_path / "s.db").exists()
+
+
+class Flawed:
+    """A store that loses what its methods named in ``broken`` are given."""
+
+    def __init__(self, *broken, there=None):
+        self.broken, self.there = broken, there
+
+    async def get(self, model, request, samples):
+        return {}
+
+    async def put(self, model, request, records):
+        self._fail("put")
+        return self.there(records) if self.there else {}
+
+    async def put_all(self, model, batch):
+        self._fail("put")
+
+    async def begin(self, run, facts):
+        pass
+
+    async def finish(self, run, answer, trace):
+        self._fail("finish")
+
+    def _fail(self, name):
+        if name in self.broken:
+            raise StoreError("no room left")
+
+
+def test_an_answer_is_not_lost_with_the_store_that_should_keep_it():
+    answer = outthink.solve(
+        QUESTION, model="simulated", strategy="self_consistency(n=4)", store=Flawed("finish")
+    )
+    assert answer.answer is not None
+    assert any("not recorded as finished" in note for note in answer.notes)
+
+
+def test_samples_that_could_not_be_kept_are_the_answer_all_the_same():
+    answer = outthink.solve(
+        QUESTION, model="simulated", strategy="self_consistency(n=4)", store=Flawed("put")
+    )
+    assert answer.stopped == "error"
+    assert len(answer.candidates) == 4
+    assert any("no room left" in note for note in answer.notes)
+
+
+def test_of_two_writers_of_one_sample_both_go_on_with_the_first():
+    def there(records):
+        name = next(iter(records))
+        return {name: dataclasses.replace(
+            records[name], generation={**records[name].generation, "text": "answer: 123456"}
+        )}  # fmt: skip
+
+    answer = outthink.solve(
+        QUESTION, model="simulated", strategy="greedy", store=Flawed(there=there)
+    )
+    assert answer.answer == "123456"
+
+
+def test_tools_count_as_part_of_the_prompt():
+    tool = {"type": "function", "function": {"name": "f", "description": "words " * 1000}}
+    messages = ({"role": "user", "content": QUESTION},)
+    spent = [
+        outthink.solve(Problem(messages, tools=tools), model="simulated", strategy="greedy",
+                       budget="total_tokens=400").stopped
+        for tools in ((), (tool,))
+    ]  # fmt: skip
+    assert spent[0] == "finished"
+    assert spent[1] == "total_tokens"

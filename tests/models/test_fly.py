@@ -1,6 +1,9 @@
 import json
+import os
 import subprocess
 import sys
+import textwrap
+from itertools import pairwise
 
 import anyio
 import numpy as np
@@ -17,6 +20,7 @@ from outthink.models.fly.engine import Network, load_safetensors
 from outthink.models.fly.tokenizer import Tokenizer
 from outthink.tasks import chain
 
+TOKENIZER = Tokenizer.load(WEIGHTS / "tokenizer.json")
 QUESTION = chain.make(5, 2, 11).question
 
 
@@ -192,9 +196,8 @@ def test_missing_weights_say_how_to_make_them(tmp_path):
 
 @given(st.text(max_size=60))
 def test_the_tokenizer_gives_back_any_text(text):
-    tokenizer = Tokenizer.load(WEIGHTS / "tokenizer.json")
     whole = text.encode("utf-8", errors="replace").decode()
-    assert tokenizer.decode(tokenizer.encode(text)) == whole
+    assert TOKENIZER.decode(TOKENIZER.encode(text)) == whole
 
 
 def test_the_tokenizer_reads_like_the_one_of_tokenizers():
@@ -256,3 +259,43 @@ assert inside == [1, 1], inside
 def test_one_blas_thread_while_any_thread_computes_and_the_old_number_after():
     # in a process of its own: here a worker may still be about
     subprocess.run([sys.executable, "-c", BLAS], check=True, timeout=60)
+
+
+@given(st.text("aetionsrh\u00e9 ", max_size=40))
+def test_merging_joins_the_lowest_pair_first_and_the_leftmost_of_equals(word):
+    tokenizer = TOKENIZER
+    parts = [tokenizer._bytes[b] for b in word.encode()]
+    while pairs := [p for p in pairwise(parts) if p in tokenizer.ranks]:
+        at = list(pairwise(parts)).index(min(pairs, key=tokenizer.ranks.__getitem__))
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    assert tokenizer._merge(word) == [tokenizer.vocab[p] for p in parts]
+
+
+def test_a_text_that_is_too_long_has_no_score_and_harms_no_other():
+    problem = chain.make(2, 1, 5)
+    live = FlyPrm().open()
+    messages = ({"role": "user", "content": problem.question},)
+    items = [Judged(messages, t) for t in (problem.solution, "so 1 + 1 = 2\n" * 2000)]
+
+    async def main():
+        both, _ = await live.reward(items, None)
+        alone, _ = await live.reward(items[:1], None)
+        assert both == [alone[0], ()]
+
+    anyio.run(main)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_gets_a_worker_of_its_own():
+    code = textwrap.dedent("""
+        import os, signal, outthink
+        ask = lambda: outthink.solve("Ada has 3 pens. How many pens has Ada?",
+                                     strategy="best_of_n(n=2, verifier=prm)").text
+        here = ask()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if ask() == here else 3)
+        raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """)
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

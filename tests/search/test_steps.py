@@ -103,3 +103,25 @@ def test_a_threshold_of_zero_never_resamples():
     core = Particles(8, np.random.default_rng(0), threshold=0.0)
     paths, _ = drive(core, lambda path: 0.9 if path[0] == 1 else 0.1, depth=3)
     assert {paths[node][0] for node in core.frontier} == set(range(1, 9))
+
+
+def test_a_round_in_which_some_children_did_not_come_ends_when_the_next_begins():
+    core = Beam(n=4, branch=2)
+    born = [
+        core.tell(node, value, False) for node, value in zip(core.ask(), (0.1, 0.9), strict=False)
+    ]
+    assert set(core.ask()) <= set(born)
+    assert core.frontier
+    core = Particles(4, np.random.default_rng(0))
+    first = core.ask()
+    born = [core.tell(node, 0.5, False) for node in first[:3]]
+    asked = core.ask()
+    assert len(asked) == 4
+    assert set(asked) <= set(born)
+
+
+def test_particles_go_on_where_only_finished_ones_came():
+    core = Particles(3, np.random.default_rng(0))
+    core.tell(core.ask()[0], 0.9, True)
+    assert core.ask() == []
+    assert len(core.leaves()) == 1
