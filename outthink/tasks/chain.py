@@ -246,7 +246,7 @@ def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
     value = problem.steps[0].left
     for step in problem.steps:
         left, op, n = value, step.op, step.right
-        kind = rng.choice(("digit", "near", "near", "near", "left", "right", "op", "end"))
+        kind = rng.choice(("digit", "digit", "near", "near", "left", "right", "op", "end"))
         kind = kind if rng.random() < share else ""
         if kind == "end" and lines:
             break
@@ -260,7 +260,7 @@ def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
         if kind == "digit":
             value = _misread(rng, max(value, 0))
         if kind == "near":
-            value += rng.choice((-10, -10, -2, -1, 1, 2, 10, 10))
+            value += rng.choice((-10, -2, -1, 1, 2, 10))
         value = max(value, 0)
         lines.append(f"{left} {op} {n} = {value}")
     last = _misread(rng, value) if rng.random() < share / 4 else value

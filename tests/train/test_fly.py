@@ -132,15 +132,3 @@ def test_a_batch_depends_on_its_number_alone():
     for (x, y), (x2, y2) in zip(whole[7:], later, strict=True):
         assert np.array_equal(x, x2)
         assert np.array_equal(y, y2)
-
-
-def test_calibration_finds_scale_and_shift_and_survives_separable_scores():
-    rng = np.random.default_rng(0)
-    z = rng.normal(0, 3, 40_000)
-    y = (rng.random(40_000) < 1 / (1 + np.exp(-(0.7 * z + 1.2)))).astype(float)
-    scale, shift = training._logistic(z, y)
-    assert scale == pytest.approx(0.7, abs=0.03)
-    assert shift == pytest.approx(1.2, abs=0.05)
-    apart = training._logistic(np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0.0, 0.0, 1.0, 1.0]))
-    assert np.isfinite(apart).all()
-    assert apart[0] > 1
