@@ -133,7 +133,10 @@ class Choice:
 @register("verifier", "regex")
 @dataclass(frozen=True)
 class Regex:
-    """1 where ``pattern`` is found in the text (or is all of the answer: ``where="answer"``), else 0."""
+    """1 where ``pattern`` is found in the text (or is all of the answer: ``where="answer"``), else 0.
+
+    A search is not stopped by the deadline: write no pattern that backtracks without end.
+    """
 
     pattern: str
     where: Literal["text", "answer"] = "text"
