@@ -22,7 +22,7 @@ import anyio
 from outthink.core import registry
 from outthink.core.budget import Budget, Meter, Usage
 from outthink.core.errors import BadInput, MissingNeed, StoreError
-from outthink.core.model import CAPABILITIES, REWARD, Model
+from outthink.core.model import CAPABILITIES, PREFIX, REWARD, Model
 from outthink.core.nouns import Answer, Message, Problem
 from outthink.core.run import Memory, Reader, Run, World, execute
 
@@ -53,9 +53,12 @@ def needs_of(part: Any) -> frozenset[str]:
     return needs
 
 
-def check_needs(strategy: Any, model: Model) -> None:
-    """Raise ``MissingNeed`` when the model lacks what the strategy needs: before any token."""
-    for need in sorted(needs_of(strategy)):
+def check_needs(strategy: Any, model: Model, probed: bool = True) -> None:
+    """Raise ``MissingNeed`` when the model lacks what the strategy needs: before any token.
+
+    What a probe finds out (PREFIX) is left out until the model is ``probed``.
+    """
+    for need in sorted(needs_of(strategy) - (frozenset() if probed else {PREFIX})):
         name = strategy.registered[1]
         if need == "VERIFIER":
             if not any(parts_of(strategy, "verifier")):
@@ -207,12 +210,8 @@ class Session:
             raise BadInput(f"seed={str(seed)[:40]}: a seed is a whole number of 63 bits")
         for spec in parts_of(built, "model"):
             self._opened[spec] = self._open(spec)
-        meter = Meter(limits)
         prepare = getattr(self.model, "prepare", None)
-        if prepare is not None:
-            await prepare(needs_of(built), meter)
-        probe = meter.spent
-        check_needs(built, self.model)
+        check_needs(built, self.model, probed=prepare is None)
         check_verifiers(built, self._opened)
         check_counted(limits, [self.model, *(self._opened[s] for s in parts_of(built, "model"))])
         reader = self._reader_given
@@ -222,6 +221,12 @@ class Session:
         told_reader = reader
         if reader is None or isinstance(reader, str):
             reader = reader_for(given, reader)
+        meter = Meter(limits)
+        if prepare is not None:
+            await prepare(needs_of(built), meter)
+            if meter.deadline() > 0:
+                check_needs(built, self.model)
+        probe = meter.spent
         name = run or secrets.token_hex(6)
         world = World(
             models=self._opened,

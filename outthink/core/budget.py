@@ -200,6 +200,9 @@ class Reservation:
         self.attempts = 0
         #: what failed attempts may have cost, charged already
         self.lost = Usage()
+        #: what it was settled at, and the limit that this overdrew
+        self.actual = Usage()
+        self.over: str | None = None
         #: what a model knows to have been spent so far, for a call that is cancelled half-way
         self.partial: Usage | None = None
         #: what the last attempt failed with, while there is another
@@ -211,23 +214,30 @@ class Reservation:
         """Count one more request of the same call; raises ``BudgetExhausted`` if none is left.
 
         ``lost`` is what the failed attempt may have cost beside the call itself.  ``stored``: it was
-        made, and paid for, when the call was recorded.
+        made, and paid for, when the call was recorded; it fitted then, and is not asked for again.
         """
         cost = replace(lost or Usage(), calls=1, stored_calls=int(stored))
-        self.meter.charge_checked(cost)
+        if stored:
+            self.meter.charge(cost)
+        else:
+            self.meter.reserve(cost).settle(cost)
         self.attempts += 1
         self.lost = self.lost + (lost or Usage())
 
     def settle(self, actual: Usage) -> str | None:
         """Replace the claim by the truth; names the limit that the truth overdraws, if any."""
         self._close()
+        self.actual = actual
         over = None
         for meter in self.meter.chain():
             meter.spent = meter.spent + actual
             for limit, bound in meter.budget.limits().items():
+                if limit == "seconds" or actual.amount(limit) <= self.cost.amount(limit):
+                    continue
                 used = meter.spent.amount(limit) + meter.reserved.amount(limit)
-                if limit != "seconds" and used > bound * (1 + 1e-9):
+                if used > bound * (1 + 1e-9):
                     meter.overdrawn = over = limit
+        self.over = over
         self.meter.changed()
         return over
 
@@ -349,9 +359,11 @@ class Meter:
             meter.outstanding += 1
         return Reservation(self, cost)
 
-    def charge_checked(self, cost: Usage) -> None:
-        """Spend at once what is known, if it fits (one more attempt of a call)."""
-        self.reserve(cost).settle(cost)
+    def charge(self, cost: Usage) -> None:
+        """Count what was spent within this budget before, and recorded."""
+        for meter in self.chain():
+            meter.spent = meter.spent + cost
+        self.changed()
 
     def affordable_tokens(self, price: Price, prompt: int, n: int) -> int:
         """The largest ``max_tokens`` for which a call of ``n`` samples still fits (0 if none)."""

@@ -114,6 +114,10 @@ class Judged:
     text: str
     known: str = ""
 
+    def key(self) -> str:
+        """What makes two texts the same for the store."""
+        return canonical({"reward": [dict(m) for m in self.messages], "text": self.text})
+
 
 def prompt_tokens(
     model: Any, messages: Sequence[Message], prefix: str = "", tools: Sequence[Any] = ()

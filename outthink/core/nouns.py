@@ -6,6 +6,7 @@ a tree and are stored once: each holds only the text it adds to its parent.
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +58,8 @@ class Problem:
         if not self.messages:
             raise BadInput("a problem needs at least one message")
         for i, message in enumerate(self.messages):
-            if not isinstance(message, Mapping) or "role" not in message:
+            plain = isinstance(message, Mapping) and all(isinstance(k, str) for k in message)
+            if not plain or "role" not in message:
                 raise BadInput(f"message {i} is not an object with 'role' and 'content'")
             if message["role"] not in ROLES:
                 raise BadInput(f"message {i} has role {message['role']!r}: use {', '.join(ROLES)}")
@@ -293,6 +295,11 @@ class Answer:
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_json(text: str | bytes) -> Any:

@@ -74,10 +74,12 @@ def _checked(cls: type) -> None:
 
     So a wrong value is the same ``BadInput`` from a spec and from Python, before anything is spent.
     """
-    own = cls.__dict__.get("__post_init__")
+    own = getattr(cls, "__post_init__", None)
+    if hasattr(own, "checks"):  # inherited from a part
+        return
 
     def check(self: Any) -> None:
-        name = cls.registered[1]  # type: ignore[attr-defined]
+        name = type(self).registered[1]
         hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
             if not field.init:
@@ -98,6 +100,7 @@ def _checked(cls: type) -> None:
         if own is not None:
             own(self)
 
+    check.checks = True  # type: ignore[attr-defined]
     cls.__post_init__ = check  # type: ignore[attr-defined]
 
 

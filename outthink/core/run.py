@@ -45,7 +45,17 @@ from outthink.core.errors import (
     WorldError,
 )
 from outthink.core.model import Generation, Judged, Model, Reply, Request, prompt_tokens, reading
-from outthink.core.nouns import Answer, Ints, Message, Node, Pool, Problem, Sample, Score, canonical
+from outthink.core.nouns import (
+    Answer,
+    Ints,
+    Message,
+    Node,
+    Pool,
+    Problem,
+    Sample,
+    Score,
+    digest,
+)
 
 #: a sample is not asked for when fewer tokens than this are left for it
 FLOOR = 16
@@ -360,7 +370,7 @@ class Run:
             and (told := remark(items[0].messages))
         ):
             self.warn(told)
-        keys = [canonical({"reward": [dict(m) for m in j.messages], "text": j.text}) for j in items]
+        keys = [item.key() for item in items]
         # equal texts are scored, paid for and stored once
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
         chosen = sorted(first.values())
@@ -444,9 +454,13 @@ class Run:
             if not sending:
                 ticket.partial = replace(used, calls=0, stored_calls=0)
             self._abandon(ticket, error)
-            if not isinstance(error, Refused):
+            self._failed([texts[i][1].key() for i in texts if i not in out], ticket, error)
+            if isinstance(error, BudgetExhausted) and error.limit != "store":
+                self._limited(error.limit)  # what is under way beside it is not lost
+            elif isinstance(error, Refused):
+                refused.append(error)
+            else:
                 raise
-            refused.append(error)
             return
         self._settle(ticket, used)
 
@@ -575,6 +589,23 @@ class Run:
         else:
             ticket.settle(replace(ticket.cost, estimated=True))
 
+    def _failed(self, what: Sequence[Any], ticket: Reservation, error: BaseException) -> None:
+        """Note that a call gave nothing, and what it cost: a replay has it from there."""
+        limit = error.limit if isinstance(error, BudgetExhausted) else None
+        if ticket.over or limit == "store" or not isinstance(error, (ModelError, BudgetExhausted)):
+            return
+        self.note(
+            "failure",
+            nodes=[list(w) for w in what if isinstance(w, tuple)],
+            texts=[digest(w) for w in what if isinstance(w, str)],
+            type=type(error).__name__,
+            limit=limit,
+            error=str(error),
+            attempts=ticket.attempts,
+            lost=_plain(ticket.lost),
+            cost=_plain(ticket.actual),
+        )
+
     def _admit(
         self, pending: list[_Job], model: Model, max_tokens: int, tools: Sequence[Any]
     ) -> list[tuple[list[_Job], Reservation, int]]:
@@ -655,11 +686,16 @@ class Run:
             ) -> None:
                 try:
                     rest = await self._call(model, role, group, ticket, tokens, settings, emit)
-                except (NotAuthorised, NoSuchModel, Refused):
-                    raise
-                except ModelError as error:
-                    failures.append(error)
-                    self.note("failure", nodes=[j.node for j in group], error=str(error))
+                except (ModelError, BudgetExhausted) as error:
+                    self._failed([j.node for j in group], ticket, error)
+                    if isinstance(error, (NotAuthorised, NoSuchModel, Refused)):
+                        raise
+                    if isinstance(error, ModelError):
+                        failures.append(error)
+                    elif error.limit == "store" or ticket.over:
+                        raise
+                    else:  # a further attempt did not fit: what is under way beside it is not lost
+                        self._limited(error.limit)
                 else:
                     again.extend(rest)
                     counts.append(len(group) - len(rest))

@@ -105,7 +105,7 @@ def check_url(url: str, where: str) -> None:
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        httpx.URL(url)
+        known = known and bool(httpx.URL(url).host)
     except (ValueError, httpx.InvalidURL):
         raise BadInput(f"{where}={shown} is no address of a server") from None
     if not known or not url.isprintable() or " " in url:
@@ -169,13 +169,25 @@ class Server:
                     "'outthink models' lists those that it knows)"
                 )
             raise MissingNeed(told)
-        self.client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=httpx.Timeout(address.read_seconds, connect=address.connect_seconds, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=1024),
-            transport=transport,
-            trust_env=not local,
-        )
+        headers = {"Accept-Encoding": "identity"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            self.client = httpx.AsyncClient(
+                headers=headers,
+                timeout=httpx.Timeout(
+                    address.read_seconds, connect=address.connect_seconds, pool=None
+                ),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=1024),
+                transport=transport,
+                trust_env=not local,
+            )
+        except (OSError, ValueError, ImportError) as error:
+            told = f"{type(error).__name__}: {self.clean(str(error))}"
+            raise BadInput(
+                f"{model}: the proxy or the certificates that the environment names cannot be used "
+                f"({told})"
+            ) from None
 
     @contextlib.asynccontextmanager
     async def send(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx.Response]:
@@ -192,16 +204,29 @@ class Server:
                     told = (await self._body(response, BODY)).decode("utf-8", errors="replace")
                     self.refuse(response.status_code, response.headers, told)
                 yield response
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise self.failure(error) from None
 
-    async def _body(self, response: httpx.Response, most: int) -> bytes:
-        parts, size = [], 0
+    async def _parts(self, response: httpx.Response, most: int) -> AsyncIterator[bytes]:
+        """The bytes of an answer as they come; raises ``Malformed`` beyond ``most``."""
+        packed = response.headers.get("content-encoding", "identity").strip().lower()
+        if packed not in ("", "identity"):
+            # it was asked not to, and a few bytes may unpack to gigabytes
+            raise Malformed(
+                f"{self.host}: the answer is packed ({packed[:40]}), which was not asked"
+            )
+        size = 0
         async for part in response.aiter_bytes():
-            parts.append(part)
             if (size := size + len(part)) > most:
                 raise Malformed(f"{self.host}: the answer is longer than {most >> 20} MiB")
-        return b"".join(parts)
+            yield part
+
+    async def _body(self, response: httpx.Response, most: int) -> bytes:
+        return self._redacted(b"".join([part async for part in self._parts(response, most)]))
+
+    def _redacted(self, raw: bytes) -> bytes:
+        """What came, without the key: a server may send it back.  Short ones are no secrets."""
+        return raw.replace(self._key.encode(), b"[key]") if len(self._key) >= 16 else raw
 
     async def post(self, path: str, body: Mapping[str, Any], tokens: int = 0) -> Any:
         """Send a body to ``base`` + ``path``; the JSON that comes back, of some ``tokens``.
@@ -213,7 +238,7 @@ class Server:
         try:
             data = read_json(raw)
         except ValueError:
-            shown = self.clean(raw[:4000].decode("utf-8", errors="replace"))
+            shown = self.clean(raw.decode("utf-8", errors="replace"))
             raise Malformed(f"{self.host}: the answer is not JSON: {shown}") from None
         if isinstance(data, dict) and data.get("error"):
             raise ServerFailed(f"{self.host}: {self.told(data)}")
@@ -224,41 +249,35 @@ class Server:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Send a body; the server-sent events that come back, until the server says ``[DONE]``.
 
-        Lines end with LF, CR or both; the lines of an event's data belong together, and an event that
-        no blank line ends is one all the same.
+        Lines end with LF, CR or both; the lines of an event's data belong together, and an event on one
+        line needs no blank line after it.  A plain JSON answer is an event.
         """
         async with self.send(path, body) as response:
+            most = BODY + TOKEN * tokens
+            if "json" in response.headers.get("content-type", "").lower():
+                yield self._event((await self._body(response, most)).decode("utf-8", "replace"))
+                return
             pending: list[str] = []
-            async for line in self._lines(response, BODY + TOKEN * tokens):
-                if line and not line.startswith("data:"):
-                    continue
-                event = self._event(pending, final=not line)
-                if event is not None:
-                    pending = []
-                    if event is ...:
-                        return
-                    yield event
-                if line:
-                    pending.append(line[5:].removeprefix(" "))
-            if (event := self._event(pending, final=True)) not in (None, ...):
-                yield event
-            elif event is None:
-                raise Unreachable(f"{self.host}: the stream broke off")
+            async for line in self._lines(response, most):
+                if line.startswith("data:"):
+                    data = line[5:].removeprefix(" ")
+                    if data.strip() == "[DONE]":
+                        break
+                    if len(pending) == 1 and _is_json(pending[0]):
+                        yield self._event(pending.pop())
+                    pending.append(data)
+                elif not line and pending:
+                    text, pending = "\n".join(pending), []
+                    if text.strip():
+                        yield self._event(text)
+            if "".join(pending).strip():
+                yield self._event("\n".join(pending))
 
-    def _event(self, lines: list[str], final: bool) -> Any:
-        """The event in these lines of data, ``...`` for the last; ``None`` where there is none yet."""
-        if not lines:
-            return None
-        if len(lines) > 1000:
-            raise Malformed(f"{self.host}: an event in the stream without an end")
-        text = "\n".join(lines)
-        if text.strip() == "[DONE]":
-            return ...
+    def _event(self, text: str) -> dict[str, Any]:
+        """The event that a text is."""
         try:
             value = read_json(text)
         except ValueError:
-            if not final:
-                return None
             raise Malformed(f"{self.host}: a broken event in the stream") from None
         if not isinstance(value, dict):
             raise Malformed(f"{self.host}: an event in the stream that is no object")
@@ -267,22 +286,22 @@ class Server:
         return value
 
     async def _lines(self, response: httpx.Response, most: int) -> AsyncIterator[str]:
-        rest, size = list[bytes](), 0
-        async for part in response.aiter_bytes():
-            if (size := size + len(part)) > most:
-                raise Malformed(f"{self.host}: the stream is longer than {most >> 20} MiB")
+        rest, first = list[bytes](), True
+        async for part in self._parts(response, most):
             rest.append(part)
             if b"\n" not in part and b"\r" not in part:
                 continue
             data = b"".join(rest)
+            if first:
+                data, first = data.removeprefix(b"\xef\xbb\xbf"), False
             # a CR at the end may be half of CR LF
             held = len(data) - data.endswith(b"\r")
             *lines, last = re.split(rb"\r\n|\n|\r", data[:held])
             rest = [last + data[held:]]
             for line in lines:
-                yield line.decode("utf-8", errors="replace")
+                yield self._redacted(line).decode("utf-8", errors="replace")
         if last := b"".join(rest).removesuffix(b"\r"):
-            yield last.decode("utf-8", errors="replace")
+            yield self._redacted(last).decode("utf-8", errors="replace")
 
     async def insist(
         self,
@@ -381,6 +400,14 @@ def _retry_after(value: str | None) -> float | None:
         except (TypeError, ValueError, OverflowError):
             return None
         return min(max(when - time.time(), 0.0), 60.0)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        read_json(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _lost(error: ModelError, ticket: Reservation) -> Usage:

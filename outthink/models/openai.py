@@ -22,7 +22,8 @@ from outthink.core.errors import (
     BudgetExhausted,
     Malformed,
     ModelError,
-    NotAuthorised,
+    NoSuchModel,
+    Refused,
     TimedOut,
     Unreachable,
 )
@@ -45,6 +46,10 @@ COUNT: Message = {"role": "user", "content": "Count from 1 to 20, separated by c
 PROBE = "1, 2, 3, 4, 5, 6, 7,"
 PROBE_TOKENS = 8
 PrefixMode = Literal["auto", "continue", "prefix", "completions", "none"]
+
+
+class Unusable(ModelError):
+    """A server answers a probe with what cannot be read."""
 
 
 @register("model", "openai")
@@ -168,7 +173,7 @@ class OpenAIModel:
         if PREFIX not in needs or self._probed or self.spec.prefix != "auto":
             return
         request = Request((COUNT,), prefix=PROBE, max_tokens=PROBE_TOKENS, temperature=0.0)
-        prompt = self.count_tokens(request.messages, request.prefix)
+        prompt = prompt_tokens(self, request.messages, request.prefix)
         for mode in ("continue", "prefix", "completions"):
             try:
                 ticket = meter.reserve(self.price.usage(prompt, PROBE_TOKENS))
@@ -178,55 +183,82 @@ class OpenAIModel:
                     f'continues a prefix: say so with openai({self.spec.name!r}, prefix="continue") '
                     "('prefix' or 'completions', as the server has it), or raise the budget"
                 ) from None
-            used = ticket.cost
-            try:
-                with anyio.fail_after(min(meter.deadline(), self.spec.read_seconds)):
-                    data = await self.server.post(
-                        self._path(request, mode), self._body(request, mode)
-                    )
-                reply = self._reply(data, request)
-                used = reply.usage
-            except TimeoutError:
-                raise TimedOut(f"{self.host}: no answer to a probe in time") from None
-            except (NotAuthorised, Unreachable, TimedOut):
-                raise
-            except ModelError:
-                used = Usage(calls=1)
+            with anyio.move_on_after(min(meter.deadline(), self.spec.read_seconds)):
+                if await self._continues(mode, request, ticket):
+                    self._mode = mode
+                    self.capabilities |= {PREFIX}
+                    break
                 continue
-            finally:
-                ticket.settle(used)
-            if reply.generations[0].text.lstrip(" ,").startswith("8"):
-                self._mode = mode
-                self.capabilities |= {PREFIX}
-                break
+            if meter.deadline() <= 0:
+                return  # the run ends at once, and nothing is known
+            raise TimedOut(f"{self.host}: no answer to a probe in time")
         self._probed = True
+
+    async def _continues(self, mode: str, request: Request, ticket: Reservation) -> bool:
+        """Does the server go on where the probe stops, if it is asked in this way?"""
+        sent: list[tuple[Any, ...]] = [()]
+
+        async def attempt() -> Reply:
+            sent[0] = self._dress
+            path, body = self._path(request, mode), self._body(request, mode)
+            data = await self.server.post(path, body, PROBE_TOKENS)
+            ticket.partial = self._used(data)
+            try:
+                return self._reply(data, request)
+            except Malformed as error:
+                # it has this endpoint, and what it says there is of no use
+                raise Unusable(str(error)) from None
+
+        try:
+            reply = await self.server.insist(
+                ticket, attempt, lambda said: self._adapt(said, request, sent[0]) is not None
+            )
+        except (Refused, NoSuchModel, Malformed, Unusable) as error:
+            ticket.settle(ticket.partial or Usage(calls=1))
+            if isinstance(error, NoSuchModel) and mode != "completions":
+                raise
+            return False
+        except BaseException:
+            ticket.settle(ticket.partial or replace(ticket.cost, estimated=True))
+            raise
+        ticket.settle(reply.usage)
+        return reply.generations[0].text.lstrip(" ,").startswith("8")
+
+    @property
+    def _dress(self) -> tuple[Any, ...]:
+        """What was learned of the server so far, and shapes a body."""
+        return self._limit_name, self._hot, self._stream_usage
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """Answer a request, with retries; raises the ``ModelError`` of its cause."""
-        asked = request
+        asked, sent = request, self._dress
 
         async def attempt() -> Reply:
+            nonlocal sent
+            sent = self._dress
             return await self._once(asked, ticket)
 
         def adapt(said: str) -> bool:
             nonlocal asked
-            changed = self._adapt(said, asked)
+            changed = self._adapt(said, asked, sent)
             asked = changed or asked
             return changed is not None
 
         return await self.server.insist(ticket, attempt, adapt)
 
-    def _adapt(self, message: str, request: Request) -> Request | None:
-        """Learn from a refusal; the request to send instead, or ``None``."""
+    def _adapt(self, message: str, request: Request, sent: tuple[Any, ...]) -> Request | None:
+        """Learn from a refusal of what was ``sent``; the request to send instead, or ``None``.
+
+        A call beside this one may have learned it first: then the next body differs all the same.
+        """
         low = message.lower()
-        if "max_completion_tokens" in low and self._limit_name == "max_tokens":
+        if "max_completion_tokens" in low:
             self._limit_name = "max_completion_tokens"
-            return request
-        if "temperature" in low and self._hot:
+        elif "temperature" in low:
             self._hot = False
-            return request
-        if "stream_options" in low and self._stream_usage:
+        elif "stream_options" in low:
             self._stream_usage = False
+        if self._dress != sent:
             return request
         words = low.replace("'", " ").replace('"', " ").replace("`", " ").replace("=", " ").split()
         if request.n > 1 and "n" in words:
@@ -303,26 +335,38 @@ class OpenAIModel:
         if self._stream_usage:
             body["stream_options"] = {"include_usage": True}
         text, finish, usage = "", None, None
-        prompt = prompt_tokens(self, request.messages, request.prefix)
+        said, stopped_by = dict[str, Any](), dict[str, Any]()
+        prompt = prompt_tokens(self, request.messages, request.prefix, request.tools)
         ticket.partial = replace(self.price.usage(prompt, 0), estimated=True)
         seen = 0
         events = self.server.events(path, body, request.max_tokens)
         async with contextlib.aclosing(events):
             async for event in events:
                 usage = event.get("usage") or usage
-                piece, ended = self._piece(event)
-                text, seen, finish = text + piece, seen + bool(piece), ended or finish
+                for choice in self._choices(event):
+                    piece, more = _content(choice, "delta") or ("", {})
+                    text += piece
+                    seen += bool(piece or more)
+                    for name, value in more.items():
+                        joins = isinstance(value, str)
+                        said[name] = said.get(name, "") + value if joins else value
+                    finish = choice.get("finish_reason") or finish
+                    if "stop_reason" in choice:
+                        stopped_by = {"stop_reason": choice["stop_reason"]}
                 ticket.partial = replace(self.price.usage(prompt, max(seen, 1)), estimated=True)
                 if seen > request.max_tokens:
                     finish = "length"
                     break
-                if any(stop in text for stop in request.stop):
+                # a server may repeat the prefix, whose own stop strings are none of the answer's
+                fresh = text.removeprefix(request.prefix)
+                echoing = bool(request.prefix) and request.prefix.startswith(text)
+                if not echoing and any(stop in fresh for stop in request.stop):
                     finish = finish or "stop"
                     break
         if finish is None:
             raise Unreachable(f"{self.host}: the stream broke off")
-        choice = {"message": {"content": text}, "finish_reason": finish}
-        reply = self._reply({"choices": [choice], "usage": usage}, request)
+        whole = {"message": {"content": text, **said}, "finish_reason": finish, **stopped_by}
+        reply = self._reply({"choices": [whole], "usage": usage}, request)
         ticket.partial = None
         if seen > reply.usage.completion_tokens:
             reply = replace(
@@ -332,20 +376,12 @@ class OpenAIModel:
             )
         return reply
 
-    def _piece(self, event: Mapping[str, Any]) -> tuple[str, str | None]:
-        """The text that an event of a stream adds, and its finish reason."""
+    def _choices(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The choices in an event of a stream."""
         choices = event.get("choices") or []
         if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
             raise Malformed(f"{self.host}: an event in the stream with broken choices")
-        text, finish = "", None
-        for choice in choices:
-            delta = choice.get("delta")
-            piece = (delta.get("content") if isinstance(delta, dict) else None) or choice.get(
-                "text"
-            )
-            text += piece if isinstance(piece, str) else ""
-            finish = choice.get("finish_reason") or finish
-        return text, None if finish is None else str(finish)
+        return choices
 
     def _reply(self, data: Any, request: Request) -> Reply:
         """Read a body in OpenAI's form; what is missing or impossible is estimated and said."""
@@ -374,11 +410,13 @@ class OpenAIModel:
                     f"{self.name} gave equal texts for n={request.n}: asked one by one now"
                 )
                 generations = generations[:1]
-        own = sum(_own(g.text, request.max_tokens) for g in generations)
+        # what a model thinks, or says beside the text, is written and paid for too
+        wrote = [g.text + "".join(map(str, g.extra.values())) for g in generations]
+        own = sum(_own(text, request.max_tokens) for text in wrote)
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else None
-        prompt, written = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+        prompt, written = count(usage, "prompt_tokens") or None, count(usage, "completion_tokens")
         wrong = prompt is None or written is None
-        if written is not None and any(g.text for g in generations) and written < max(1, own // 16):
+        if written is not None and any(wrote) and written < max(1, own // 16):
             wrong = True
             notes.append(f"{self.name} misreports usage ({written} tokens for what it wrote)")
         if wrong or prompt is None or written is None:
@@ -451,15 +489,19 @@ def _own(text: str, max_tokens: int) -> int:
     return min(estimate_tokens(text), max(max_tokens, len(text.split())))
 
 
-def _content(choice: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+#: what a message may hold beside its text
+BESIDE = ("refusal", "tool_calls", "reasoning_content", "reasoning")
+
+
+def _content(choice: Mapping[str, Any], name: str = "message") -> tuple[str, dict[str, Any]] | None:
     """The text of a choice and what it holds besides; ``None`` for one without either."""
-    message = choice.get("message")
+    message = choice.get(name)
+    if not isinstance(message, dict):
+        message = choice.get("message")
     if not isinstance(message, dict):
         message = {}
     raw = message.get("content", choice.get("text"))
     if isinstance(raw, list):
         raw = "".join(text_of([part]) for part in raw)
-    extra = {
-        k: message[k] for k in ("refusal", "tool_calls", "reasoning_content") if message.get(k)
-    }
+    extra = {k: message[k] for k in BESIDE if message.get(k)}
     return (raw if isinstance(raw, str) else "", extra) if isinstance(raw, str) or extra else None

@@ -121,6 +121,7 @@ class RewardServerModel:
         """The steps of a text; without a tag the text itself."""
         if not self.tag:
             return [text]
+        text = text.replace(self.tag, "")
         return [part for part in text.split(self.spec.step) if part.strip()] or [text]
 
     def _said(self, text: str) -> str:
@@ -158,7 +159,8 @@ class RewardServerModel:
                 return await self.server.post("/" + self.spec.endpoint, body)
 
             data = await self.server.insist(ticket, attempt)
-            read = count(data.get("usage") if isinstance(data, dict) else None, "prompt_tokens")
+            usage = data.get("usage") if isinstance(data, dict) else None
+            read = count(usage, "prompt_tokens") or None
             own = self.count_tokens(item.messages, item.text)
             used = used + self.price.usage(own if read is None else read, 0, estimated=read is None)
             ticket.partial = used
@@ -197,7 +199,9 @@ class RewardServerModel:
                 )
             value = value[-1]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
-            raise Malformed(f"{self.server.host}: {str(value)[:40]!r} is no score")
+            raise Malformed(
+                f"{self.server.host}: {self.server.clean(str(value))[:40]!r} is no score"
+            )
         if self.spec.logits:
             return 1 / (1 + math.exp(-value)) if value > -700 else 0.0
         if not 0 <= value <= 1:

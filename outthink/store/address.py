@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,14 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from outthink.core.errors import BadInput, nearest
-from outthink.core.nouns import Node
+from outthink.core.nouns import Node, digest
 
 _FORMS = "write a file name (runs.db), sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
-
-
-def digest(text: str) -> str:
-    """SHA-256 of a text in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def clean(text: str) -> str:

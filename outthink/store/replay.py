@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import anyio
 
-from outthink.core import registry
+from outthink.core import errors, registry
 from outthink.core.budget import Budget, Meter, Price, Reservation, Usage
 from outthink.core.errors import BadInput, BudgetExhausted, ModelError, OutthinkError
 from outthink.core.model import Judged, Reply, Request
-from outthink.core.nouns import Answer, Message, Problem, canonical
-from outthink.core.run import Reader, Record, Run, World, execute
+from outthink.core.nouns import Answer, Message, Problem, canonical, digest
+from outthink.core.run import Reader, Record, Run, World, _unwrapped, execute
 
 if TYPE_CHECKING:
     from outthink.store.db import Store, StoredRun
@@ -44,11 +44,16 @@ class StoreOnly:
 
     ``open_counter`` opens the real model to count prompt tokens; it is used for prompts other than
     the run's first, whose count is recorded.  Where it cannot be opened, the count is estimated in
-    proportion to the text.
+    proportion to the text.  ``failed`` has the calls that gave nothing, by node or by digest of what was
+    to be scored: they fail again, at the same cost.
     """
 
     def __init__(
-        self, facts: Mapping[str, Any], first: Sequence[Message], open_counter: Callable[[], Any]
+        self,
+        facts: Mapping[str, Any],
+        first: Sequence[Message],
+        open_counter: Callable[[], Any],
+        failed: Mapping[Any, Mapping[str, Any]],
     ) -> None:
         self.name = str(facts["name"])
         self.capabilities = frozenset(facts.get("capabilities", ()))
@@ -66,6 +71,7 @@ class StoreOnly:
         self._first, self._open = canonical([dict(m) for m in first]), open_counter
         self._known = facts.get("prompt_tokens")
         self._counter: Any = None
+        self._failed = failed
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
         """Prompt tokens as the recorded run counted them."""
@@ -85,15 +91,18 @@ class StoreOnly:
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """Refuse: what is asked here was not stored."""
-        return await self._refuse(ticket)
+        return await self._refuse(ticket, list(request.nodes))
 
     async def reward(
         self, items: Sequence[Judged], ticket: Reservation
     ) -> tuple[list[tuple[float, ...]], Usage]:
         """Refuse: what is asked here was not stored."""
-        return await self._refuse(ticket)
+        return await self._refuse(ticket, [digest(item.key()) for item in items])
 
-    async def _refuse(self, ticket: Reservation) -> NoReturn:
+    async def _refuse(self, ticket: Reservation, asked: Sequence[Any]) -> NoReturn:
+        known = next((self._failed[what] for what in asked if what in self._failed), None)
+        if known is not None and self.refusal != "end":
+            self._fail_again(ticket, known)
         if self.refusal == "wait":
             ticket.partial = Usage()
             self.waiting += 1
@@ -101,6 +110,19 @@ class StoreOnly:
         if self.refusal == "end":
             raise BudgetExhausted("store")
         raise ModelError("the store does not hold this call, and a replay makes no live ones")
+
+    def _fail_again(self, ticket: Reservation, known: Mapping[str, Any]) -> NoReturn:
+        """Fail as in the recorded run, at what it cost."""
+        for i in range(known["attempts"]):
+            ticket.another_attempt(stored=True, lost=None if i else Usage(**known["lost"]))
+        cost = Usage(**known["cost"])
+        ticket.partial = replace(cost, stored_calls=cost.calls)
+        if known["limit"]:
+            raise BudgetExhausted(known["limit"])
+        kind = getattr(errors, str(known["type"]), None)
+        if not (isinstance(kind, type) and issubclass(kind, ModelError)):
+            kind = ModelError
+        raise kind(str(known["error"]))
 
     async def aclose(self) -> None:
         """Close the model that counted, if one was opened."""
@@ -174,7 +196,12 @@ async def replay(
         budget = Budget(**limits)
     elif isinstance(budget, str):
         budget = Budget.parse(budget)
-    models = _models(run, problem, list(parts_of(built, "model")), model)
+    failed: dict[Any, Mapping[str, Any]] = {}
+    for event in await store.events_of(run):
+        if event["kind"] == "failure" and "cost" in event:
+            failed |= {tuple(node): event for node in event["nodes"]}
+            failed |= dict.fromkeys(event["texts"], event)
+    models = _models(run, problem, list(parts_of(built, "model")), model, failed)
     if reader is None or isinstance(reader, str):
         from outthink.verify.extract import reader_for
 
@@ -187,7 +214,7 @@ async def replay(
         # what the server could do was found out within the budget
         known = {k: v for k, v in run.facts["probe"].items() if k != "total_tokens"}
         probe = Usage(**known)
-        meter.charge_checked(replace(probe, stored_calls=probe.calls))
+        meter.charge(replace(probe, stored_calls=probe.calls))
     live = Run(problem.public(), World(models, found, view), meter, run.seed)
     same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget
     for stand_in in models.values():
@@ -215,7 +242,11 @@ async def replay(
 
 
 def _models(
-    run: StoredRun, problem: Problem, parts: Sequence[Any], model: Any
+    run: StoredRun,
+    problem: Problem,
+    parts: Sequence[Any],
+    model: Any,
+    failed: Mapping[Any, Mapping[str, Any]],
 ) -> dict[Any, StoreOnly]:
     recorded = run.facts.get("model_facts", {})
     if "main" not in recorded:  # begun by a program of its own, through Memory
@@ -231,7 +262,7 @@ def _models(
         return open_it
 
     models: dict[Any, StoreOnly] = {
-        "main": StoreOnly(recorded["main"], problem.messages, opener(run.model, True))
+        "main": StoreOnly(recorded["main"], problem.messages, opener(run.model, True), failed)
     }
     for spec in parts:
         name = registry.spec_of(spec)
@@ -239,7 +270,7 @@ def _models(
             raise BadInput(
                 f"the run {run.id} did not use the model {name}: the store has none of it"
             )
-        models[spec] = StoreOnly(recorded[name], problem.messages, opener(spec, False))
+        models[spec] = StoreOnly(recorded[name], problem.messages, opener(spec, False), failed)
     return models
 
 
@@ -265,10 +296,11 @@ async def _until_quiet(
             if view.reads == before and any(m.waiting for m in models.values()):
                 live.cancel(reason)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch)
-        answer = await execute(strategy, live)
-        tasks.cancel_scope.cancel()
+    with _unwrapped():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            answer = await execute(strategy, live)
+            tasks.cancel_scope.cancel()
     return answer
 
 

@@ -161,6 +161,9 @@ class Workers:
                 finally:
                     call.hold(None)
                 if reply is not None and reply["found"] is not None:
+                    if worker.late:  # stopped just after it had answered
+                        self._drop(worker)
+                        return int(reply["found"])
                     with self._lock:
                         self._idle.append(worker)
                     return int(reply["found"])
