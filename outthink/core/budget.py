@@ -205,6 +205,8 @@ class Reservation:
         self.over: str | None = None
         #: what a model knows to have been spent so far, for a call that is cancelled half-way
         self.partial: Usage | None = None
+        #: is that all of the call, with what was stored of it?
+        self.whole = False
         #: what the last attempt failed with, while there is another
         self.failure: str | None = None
         #: the samples of a cancelled call that were finished all the same, by their place in it

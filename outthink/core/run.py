@@ -379,7 +379,7 @@ class Run:
         costs = dict(zip(chosen, reading(live, [items[i] for i in chosen]), strict=True))
         calls = [[i] for i in chosen] if alone else [chosen] if chosen else []
         out: dict[int, tuple[float, ...]] = {}
-        refused: list[Refused] = []
+        refused, failures = list[Refused](), list[ModelError]()
         tickets: list[Reservation] = []
         try:
             for call in calls:
@@ -389,11 +389,15 @@ class Run:
                 async with anyio.create_task_group() as tasks:
                     for call, ticket in zip(calls, tickets, strict=True):
                         these = {i: (keys[i], items[i], costs[i]) for i in call}
-                        tasks.start_soon(self._judge, live, alone, these, ticket, out, refused)
+                        tasks.start_soon(
+                            self._judge, live, alone, these, ticket, out, refused, failures
+                        )
         finally:
             for ticket in tickets:
                 if ticket.open:
                     ticket.release()
+        if failures:
+            raise failures[0]
         if refused and not out:
             raise refused[0]
         if refused:
@@ -417,8 +421,12 @@ class Run:
         ticket: Reservation,
         out: dict[int, tuple[float, ...]],
         refused: list[Refused],
+        failures: list[ModelError],
     ) -> None:
-        """One call of a reward model, for these texts; puts their step scores into ``out``."""
+        """One call of a reward model, for these texts; puts their step scores into ``out``.
+
+        What failed is put into a list: what is under way beside it is not lost.
+        """
         store, used, sending = self.world.store, Usage(), False
         try:
             for i, (key, _, cost) in texts.items():
@@ -455,12 +463,14 @@ class Run:
                 ticket.partial = replace(used, calls=0, stored_calls=0)
             self._abandon(ticket, error)
             self._failed([texts[i][1].key() for i in texts if i not in out], ticket, error)
-            if isinstance(error, BudgetExhausted) and error.limit != "store":
-                self._limited(error.limit)  # what is under way beside it is not lost
-            elif isinstance(error, Refused):
+            if isinstance(error, Refused):
                 refused.append(error)
-            else:
+            elif not _lasting(error):
                 raise
+            elif isinstance(error, ModelError):
+                failures.append(error)
+            elif isinstance(error, BudgetExhausted):
+                self._limited(error.limit)
             return
         self._settle(ticket, used)
 
@@ -592,10 +602,12 @@ class Run:
     def _failed(self, what: Sequence[Any], ticket: Reservation, error: BaseException) -> None:
         """Note that a call gave nothing, and what it cost: a replay has it from there."""
         limit = error.limit if isinstance(error, BudgetExhausted) else None
-        if ticket.over or limit == "store" or not isinstance(error, (ModelError, BudgetExhausted)):
+        ended = isinstance(error, anyio.get_cancelled_exc_class())
+        known = ended or isinstance(error, (ModelError, BudgetExhausted))
+        if ticket.over or limit == "store" or not known:
             return
         self.note(
-            "failure",
+            "cancelled" if ended else "failure",
             nodes=[list(w) for w in what if isinstance(w, tuple)],
             texts=[digest(w) for w in what if isinstance(w, str)],
             type=type(error).__name__,
@@ -686,15 +698,14 @@ class Run:
             ) -> None:
                 try:
                     rest = await self._call(model, role, group, ticket, tokens, settings, emit)
-                except (ModelError, BudgetExhausted) as error:
+                except BaseException as error:
                     self._failed([j.node for j in group], ticket, error)
-                    if isinstance(error, (NotAuthorised, NoSuchModel, Refused)):
+                    if not _lasting(error) or ticket.over:
                         raise
                     if isinstance(error, ModelError):
                         failures.append(error)
-                    elif error.limit == "store" or ticket.over:
-                        raise
-                    else:  # a further attempt did not fit: what is under way beside it is not lost
+                    elif isinstance(error, BudgetExhausted):
+                        # a further attempt did not fit: what is under way beside it is not lost
                         self._limited(error.limit)
                 else:
                     again.extend(rest)
@@ -812,7 +823,7 @@ class Run:
         except BaseException as error:
             if not sending and ticket.partial is None:
                 ticket.partial = _together(model, known) if known else used
-            elif known and not counted and ticket.partial is not None:
+            elif known and not counted and not ticket.whole and ticket.partial is not None:
                 whole = _together(model, [*known, ticket.partial])
                 ticket.partial = replace(whole, calls=max(ticket.partial.calls, 1))
             if ticket.arrived:
@@ -1000,6 +1011,15 @@ def _label(part: Any) -> str:
     from outthink.core.registry import spec_of
 
     return spec_of(part) if hasattr(part, "registered") else getattr(part, "__name__", str(part))
+
+
+def _lasting(error: BaseException) -> bool:
+    """Does this error of one call leave those beside it worth their while?"""
+    if isinstance(error, BudgetExhausted):
+        return error.limit != "store"
+    return isinstance(error, ModelError) and not isinstance(
+        error, (NotAuthorised, NoSuchModel, Refused)
+    )
 
 
 @contextlib.contextmanager

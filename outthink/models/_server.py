@@ -182,7 +182,7 @@ class Server:
                 transport=transport,
                 trust_env=not local,
             )
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             told = f"{type(error).__name__}: {self.clean(str(error))}"
             raise BadInput(
                 f"{model}: the proxy or the certificates that the environment names cannot be used "

@@ -102,7 +102,7 @@ class StoreOnly:
     async def _refuse(self, ticket: Reservation, asked: Sequence[Any]) -> NoReturn:
         known = next((self._failed[what] for what in asked if what in self._failed), None)
         if known is not None and self.refusal != "end":
-            self._fail_again(ticket, known)
+            await self._fail_again(ticket, known)
         if self.refusal == "wait":
             ticket.partial = Usage()
             self.waiting += 1
@@ -111,17 +111,22 @@ class StoreOnly:
             raise BudgetExhausted("store")
         raise ModelError("the store does not hold this call, and a replay makes no live ones")
 
-    def _fail_again(self, ticket: Reservation, known: Mapping[str, Any]) -> NoReturn:
-        """Fail as in the recorded run, at what it cost."""
+    async def _fail_again(self, ticket: Reservation, known: Mapping[str, Any]) -> NoReturn:
+        """Fail, or be cancelled, as in the recorded run, at what it cost."""
         for i in range(known["attempts"]):
             ticket.another_attempt(stored=True, lost=None if i else Usage(**known["lost"]))
         cost = Usage(**known["cost"])
-        ticket.partial = replace(cost, stored_calls=cost.calls)
+        ticket.partial, ticket.whole = replace(cost, stored_calls=cost.calls), True
+        if known["kind"] == "cancelled":
+            self.waiting += 1
+            await anyio.sleep_forever()
         if known["limit"]:
             raise BudgetExhausted(known["limit"])
         kind = getattr(errors, str(known["type"]), None)
         if not (isinstance(kind, type) and issubclass(kind, ModelError)):
             kind = ModelError
+        if issubclass(kind, (errors.NotAuthorised, errors.NoSuchModel, errors.Refused)):
+            await anyio.sleep(_QUIET)  # it ends what is beside it, which was there before it
         raise kind(str(known["error"]))
 
     async def aclose(self) -> None:
@@ -198,7 +203,7 @@ async def replay(
         budget = Budget.parse(budget)
     failed: dict[Any, Mapping[str, Any]] = {}
     for event in await store.events_of(run):
-        if event["kind"] == "failure" and "cost" in event:
+        if event["kind"] in ("failure", "cancelled") and "cost" in event:
             failed |= {tuple(node): event for node in event["nodes"]}
             failed |= dict.fromkeys(event["texts"], event)
     models = _models(run, problem, list(parts_of(built, "model")), model, failed)

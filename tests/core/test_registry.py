@@ -210,3 +210,18 @@ def test_a_long_number_is_read_or_refused_at_once():
         with pytest.raises(SpecError):
             build(f"self_consistency(n={text})", "strategy")
     assert time.monotonic() - begun < 20
+
+
+def test_a_part_that_inherits_keeps_what_its_parent_checks():
+    @register("strategy", "wide")
+    @dataclasses.dataclass(frozen=True)
+    class Wide(entries("strategy")["self_consistency"].make):
+        """The same, under another name."""
+
+    try:
+        with pytest.raises(BadInput, match="n=-5"):
+            Wide(n=-5)
+        with pytest.raises(BadInput, match="wide: n='x'"):
+            Wide(n="x")
+    finally:
+        entries("strategy").pop("wide")

@@ -1,4 +1,6 @@
+import gzip
 import json
+import time
 from dataclasses import replace
 
 import anyio
@@ -739,3 +741,260 @@ def test_our_own_estimate_does_not_accuse_a_server_that_kept_to_its_limit():
         lambda b, i: {"choices": [{"message": {"content": text}}]}, Request(ASK, max_tokens=5)
     )
     assert reply.usage.completion_tokens == 10
+
+
+# -- calls side by side ------------------------------------------------------------------------------
+
+
+def resumed(model, url, strategy, **options):
+    """The answer of a run, of the same run again with its store, and of its replay."""
+    from outthink.store import open_store
+    from outthink.store.replay import replay
+
+    first = outthink.solve("3+4?", model=model, strategy=strategy, store=url, **options)
+
+    async def main():
+        async with await open_store(url) as store:
+            return await replay(store, first.run)
+
+    return first, anyio.run(main)
+
+
+def test_what_a_server_wants_is_learned_by_all_calls_in_flight(at_once):
+    def handler(body, number):
+        if "max_tokens" in body:
+            return 400, {}, {"error": {"message": "use 'max_completion_tokens' instead"}}
+        if "temperature" in body:
+            return 400, {}, {"error": {"message": "'temperature' does not support 1"}}
+        return completion(["The answer is 7."])
+
+    with serving(handler, latency=0.05) as server:
+        model = OpenAI("m", base_url=server.url, seeds=True)
+        answer = outthink.solve("3+4?", model=model, strategy="self_consistency(n=4)")
+    assert answer.answer == "7"
+    assert len(answer.candidates) == 4
+
+
+def test_a_call_that_cannot_be_retried_does_not_end_those_beside_it(at_once):
+    def handler(body, number):
+        return (503, {}, {}) if number == 0 else completion(["The answer is 7."])
+
+    with serving(handler, latency=0.2) as server:
+        model = OpenAI("m", base_url=server.url, seeds=True)
+        answer = outthink.solve(
+            "3+4?", model=model, strategy="self_consistency(n=4)", budget="calls=4"
+        )
+    assert (answer.answer, answer.stopped, len(answer.candidates)) == ("7", "calls", 3)
+    assert (answer.usage.calls, answer.usage.completion_tokens) == (4, 12)
+
+
+@pytest.mark.parametrize("budget", ["", "tokens=150", "calls=3"])
+@pytest.mark.parametrize("fault", ["cut", (503, {}, {}), (200, {}, "<html>")])
+@pytest.mark.parametrize("times", [1, 2, 9])
+def test_runs_with_failed_attempts_are_replayed_and_resumed(
+    tmp_path, budget, fault, times, at_once
+):
+    """Whatever failed and however tightly the budget held: the same answer at the same cost."""
+    turns = {}
+
+    def handler(body, number):
+        turns[body["seed"]] = turns.get(body["seed"], 0) + 1
+        first = min(turns)
+        return fault if body["seed"] == first and turns[first] <= times else completion(["is 7."])
+
+    with serving(handler) as server:
+        model = OpenAI("m", base_url=server.url, seeds=True, max_tokens=64, retries=2)
+        options = {"budget": budget} if budget else {}
+        spec = "self_consistency(n=2, max_tokens=64)"
+        try:
+            first, again = resumed(model, f"sqlite:///{tmp_path}/s.db", spec, **options)
+        except outthink.OutthinkError:
+            pytest.fail("one sample of two came")
+    assert again.same, again.differences
+    assert again.answer.answer == first.answer
+
+
+# -- the probe ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget": "usd=1"}, "usd_prompt"),
+        ({"reader": "nonsense"}, "nonsense"),
+        ({"strategy": "beam_search(n=2, prm=prm(model=simulated))"}, "needs a reward model"),
+        ({"strategy": "beam_search(n=2)"}, "needs a verifier"),
+    ],
+)
+def test_bad_input_comes_before_the_probe(options, words):
+    with serving(able) as server:
+        model = OpenAI("m", base_url=server.url)
+        strategy = "beam_search(n=2, prm=prm(model=simulated_prm))"
+        with pytest.raises(BadInput, match=words):
+            outthink.solve("q?", **{"model": model, "strategy": strategy, **options})
+    assert not server.bodies
+
+
+def test_a_busy_server_is_probed_again_and_its_wishes_are_met(at_once):
+    def handler(body, number):
+        if number == 0:
+            return 503, {}, {}
+        if "max_tokens" in body:
+            return 400, {}, {"error": {"message": "use 'max_completion_tokens' instead"}}
+        return able(body, number)
+
+    capabilities, meter, sent = probed(handler)
+    assert "PREFIX" in capabilities
+    assert meter.spent.calls == len(sent) == 3
+    with serving(lambda b, i: (503, {}, {})) as server, pytest.raises(ServerFailed):
+        outthink.solve(
+            "q?",
+            model=OpenAI("m", base_url=server.url, retries=1),
+            strategy="beam_search(n=2, prm=prm(model=simulated_prm))",
+        )
+
+
+def test_a_deadline_during_the_probe_ends_the_run():
+    with serving(able, latency=5.0) as server:
+        answer = outthink.solve(
+            "q?",
+            model=OpenAI("m", base_url=server.url),
+            strategy="beam_search(n=2, prm=prm(model=simulated_prm))",
+            budget="seconds=0.3",
+        )
+    assert (answer.answer, answer.stopped) == (None, "seconds")
+
+
+# -- streams and whole answers are read alike --------------------------------------------------------
+
+
+def told(text, finish=None, **more):
+    return (
+        f"data: {json.dumps({'choices': [{'delta': text, 'finish_reason': finish, **more}]})}\n\n"
+    )
+
+
+@pytest.mark.parametrize(("reason", "finish"), [(None, "stop"), ("\n\n", "step")])
+def test_what_stopped_a_stream_is_read_from_vllm(reason, finish):
+    lines = [
+        told({"role": "assistant"}),
+        told({"content": "a step"}),
+        told({"content": ""}, "stop", stop_reason=reason),
+        'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}\n\n',
+        "data: [DONE]\n\n",
+    ]
+    reply, *_ = call(lambda b, i: events(*lines), Request(ASK, stop=("\n\n", "#")), stream=True)
+    (only,) = reply.generations
+    assert (only.text, only.finish, only.stopped_by) == ("a step", finish, reason)
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (3, 2)
+
+
+def test_an_echoed_prefix_does_not_stop_a_stream():
+    lines = [told({"content": p}) for p in ("a", " step\n", "\nthe", " answer is 5\n\n", "more")]
+    reply, *_ = call(
+        lambda b, i: events(*lines),
+        Request(ASK, prefix="a step\n\n", stop=("\n\n",)),
+        stream=True,
+        prefix="continue",
+    )
+    assert reply.generations[0].text == "the answer is 5"
+    assert reply.generations[0].finish == "step"
+
+
+def test_thoughts_and_refusals_in_a_stream_are_kept_and_counted():
+    lines = [told({"reasoning_content": f"w{i} "}) for i in range(30)]
+    lines += [
+        told({"content": [{"type": "text", "text": "so 7"}]}),
+        told({"refusal": "no"}, "stop"),
+    ]
+    reply, *_ = call(lambda b, i: events(*lines), stream=True)
+    (only,) = reply.generations
+    assert only.text == "so 7"
+    assert only.extra["refusal"] == "no"
+    assert only.extra["reasoning_content"].split()[-1] == "w29"
+    assert reply.usage.completion_tokens >= 32
+    reply, *_ = call(lambda b, i: events(*lines), Request(ASK, max_tokens=10), stream=True)
+    assert reply.generations[0].finish == "length"
+    body = {"choices": [{"message": {"content": "7", "reasoning_content": "word " * 150}}]}
+    reply, *_ = call(lambda b, i: body)
+    assert reply.usage.completion_tokens >= 150
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["\ufeff", told({"content": "7"}, "stop"), "data: [DONE]\n\n"],
+        [told({"content": "7"}, "stop")],
+        [told({"content": "7"}, "stop").rstrip()],
+        ["data:\n\n", told({"content": "7"}, "stop"), "data: [DONE]"],
+        [json.dumps({"choices": [{"message": {"content": "7"}, "finish_reason": "stop"}]})],
+    ],
+)
+def test_streams_of_every_shape_are_read(lines):
+    kind = "application/json" if lines[0].startswith("{") else "text/event-stream"
+    answer = httpx.Response(200, content="".join(lines), headers={"content-type": kind})
+    reply, *_ = call(lambda b, i: answer, stream=True, retries=0)
+    assert reply.generations[0].text == "7"
+
+
+def test_an_error_instead_of_a_stream_is_said():
+    answer = httpx.Response(200, json={"error": {"message": "no room left"}})
+    with pytest.raises(ServerFailed, match="no room"):
+        call(lambda b, i: answer, stream=True, retries=0)
+
+
+def test_lines_of_data_are_not_read_over_and_over():
+    begun = time.monotonic()
+    with pytest.raises(Malformed, match="stream"):
+        call(
+            lambda b, i: events("data: [" + "1," * 500_000 + "\n", "data:\n" * 2000),
+            stream=True,
+            retries=0,
+        )
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_packed_answer_is_not_unpacked(stream):
+    raw = gzip.compress(gzip.compress(b"0" * (1 << 20)))
+    with (
+        serving(
+            lambda b, i: (200, {"content-encoding": "gzip, gzip"}, raw.decode("latin-1"))
+        ) as server,
+        pytest.raises(Malformed, match="packed"),
+    ):
+        outthink.solve(
+            "q?",
+            model=OpenAI("m", base_url=server.url, stream=stream, retries=0),
+            strategy="greedy",
+        )
+    assert server.headers[0]["accept-encoding"] == "identity"
+
+
+def test_a_key_that_a_server_sends_back_is_not_kept(monkeypatch):
+    key = "sk-very-secret-0123456789"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    reply, *_ = call(lambda b, i: completion([f"your key is {key}"]))
+    assert reply.generations[0].text == "your key is [key]"
+    with pytest.raises(Malformed) as caught:
+        call(lambda b, i: httpx.Response(200, content=" " * 3990 + key + "<html>"), retries=0)
+    assert "secret" not in str(caught.value)
+    reply, *_ = call(lambda b, i: events(told({"content": f"x {key}"}, "stop")), stream=True)
+    assert reply.generations[0].text == "x [key]"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "foo://x"), ("HTTPS_PROXY", "http://[::1"), ("SSL_CERT_FILE", "/none/such.pem")],
+)
+def test_an_environment_that_cannot_be_used_is_said(name, value, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match="proxy or the certificates"):
+        OpenAI("m").open()
+
+
+def test_no_prompt_at_all_is_no_count():
+    reply, *_ = call(lambda b, i: completion(["7"], prompt=0, tokens=1))
+    assert reply.usage.prompt_tokens > 10
+    assert reply.usage.estimated

@@ -10,6 +10,8 @@ from outthink.core.errors import BadInput, Malformed, NotAuthorised
 from outthink.core.model import Judged
 from outthink.core.registry import build, spec_of
 from outthink.models.reward import RewardServer
+from outthink.store import open_store
+from outthink.store.replay import replay
 from outthink.testing import check_model
 from tests.loopback import serving
 
@@ -216,3 +218,49 @@ def test_what_came_before_a_failure_is_kept_and_charged(tmp_path):
 def test_a_wrong_key_is_said():
     with pytest.raises(NotAuthorised, match="OPENAI_API_KEY"):
         judge(lambda body: (401, {"error": {"message": "no"}}), ["x"])
+
+
+@pytest.mark.parametrize("fault", ["cut", (503, {}, {}), (400, {}, {"error": "too long"})])
+@pytest.mark.parametrize("times", [1, 2, 99])
+@pytest.mark.parametrize("budget", [None, "total_tokens=1500", "calls=9"])
+def test_scores_that_failed_are_replayed_at_their_cost(tmp_path, fault, times, budget, monkeypatch):
+    """One text's scores fail ``times`` times: answer, end and usage come back from the store."""
+    monkeypatch.setattr("outthink.models._server._pause", lambda attempt, asked: 0.0)
+    seen = []
+
+    def handler(body, number):
+        said = body["messages"][-1]["content"]
+        seen.append(said)
+        return fault if said == seen[0] and seen.count(said) <= times else rows([0.5], 12)
+
+    url = f"sqlite:///{tmp_path}/s.db"
+    with serving(handler) as server:
+        spec = f'reward_server("rm", base_url="{server.url}", retries=2)'
+        answer = outthink.solve(
+            "3 + 4?",
+            model="simulated(accuracy=0.4, answer=7)",
+            strategy=f"best_of_n(n=6, verifier=orm(model={spec}))",
+            budget=budget,
+            store=url,
+        )
+
+    async def main():
+        async with await open_store(url) as store:
+            return await replay(store, answer.run)
+
+    again = anyio.run(main)
+    assert again.same, again.differences
+
+
+def test_what_a_server_says_as_a_score_is_cut_and_without_the_key(monkeypatch):
+    key = "sk-very-secret-0123456789"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(Malformed) as caught:
+        judge(lambda body: rows([key]), ["x"])
+    assert "secret" not in str(caught.value)
+
+
+def test_the_mark_in_a_text_is_no_step():
+    told = rows([[0.1, 0.9]])
+    scores, *_ = judge(lambda body: told, ["one <extra_0> and the same step"], name=QWEN)
+    assert scores == [(0.9,)]
