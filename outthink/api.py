@@ -236,6 +236,8 @@ class Session:
             limiter=self._limiter,
         )
         live = Run(given.public(), world, meter, seed)
+        if meter.overdrawn:
+            live.warn(f"the probe cost more than it may: overdraft of {meter.overdrawn}, run ended")
         if on_start:
             on_start(live)
         facts: dict[str, Any] = {
@@ -265,7 +267,7 @@ class Session:
             facts["reader"] = told_reader
         if self.store:
             await self.store.begin(name, facts)
-        answer = None
+        answer, why = None, ""
         try:
             answer = replace(
                 await execute(built, live),
@@ -273,10 +275,13 @@ class Session:
                 strategy=facts["strategy"],
                 model=facts["model"],
             )
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            raise
         finally:
             if self.store:
                 with anyio.CancelScope(shield=True):
-                    ended = answer.to_json() if answer else {"stopped": "failed"}
+                    ended = answer.to_json() if answer else {"stopped": "failed", "error": why}
                     try:
                         await self.store.finish(name, ended, trace_of(world))
                     except StoreError as error:

@@ -25,11 +25,13 @@ def load() -> list[dict[str, Any]]:
 
 
 def find(ident: str) -> dict[str, Any]:
-    """The row of an id such as ``S036``; raises ``BadInput`` for an unknown one."""
+    """The row of an id such as ``S036``, or of a name; raises ``BadInput`` for an unknown one."""
     for row in load():
-        if str(row["id"]).lower() == ident.strip().lower():
+        if ident.strip().lower() in (str(row["id"]).lower(), str(row["name"]).lower()):
             return row
-    raise BadInput(f"no system {ident!r}{nearest(ident.upper(), [r['id'] for r in load()])}")
+    near = nearest(ident.strip().lower(), [str(r["name"]) for r in load()])
+    hint = near.partition(" known:")[0].rstrip(";") if "did you mean" in near else ""
+    raise BadInput(f"no system {ident[:60]!r}{hint}; 'outthink systems' lists all, S001 to S182")
 
 
 def counts() -> dict[str, int]:

@@ -142,6 +142,7 @@ class Trial:
     ledger: Ledger
     texts: tuple[str, ...]
     proposals: int
+    finished: int
 
     def facts(self) -> dict[str, Any]:
         """What must repeat: the answer and the usage, without the time and the run's name."""
@@ -179,14 +180,15 @@ def _try(
 ) -> Trial:
     """Run a strategy on a ledger; an error is part of the result."""
     texts: list[str] = []
-    proposals = 0
+    proposals = finished = 0
     runs: list[Run] = []
 
     def observe(kind: str, data: Mapping[str, Any]) -> None:
-        nonlocal proposals
+        nonlocal proposals, finished
         proposals += kind == "proposal" and not (runs and runs[0]._reason)
         if kind == "sample":
             texts.append(f"{data['node']} {data['text']!r}")
+            finished += data["finish"] != "step"
             if cancel_after is not None and len(texts) == cancel_after:
                 runs[0].cancel("cancelled")
 
@@ -211,7 +213,7 @@ def _try(
         if runs:
             open_claims = runs[0].meter.outstanding
             law(open_claims == 0, "budget", f"{open_claims} reservations are open after the end")
-        return Trial(answer, error, ledger, tuple(texts), proposals)
+        return Trial(answer, error, ledger, tuple(texts), proposals, finished)
 
     return _alone(work)
 
@@ -230,9 +232,11 @@ def _with_verifier(strategy: Any) -> Any:
 def check_strategy(strategy: Any, model: Any = None) -> None:
     """Raise ``AssertionError`` when a strategy (a spec or an object) breaks a law.
 
-    The laws: *spec* (its spec builds an equal object), *needs* (what it uses is declared, and asked
+    The laws: *spec* (its spec builds an equal object), *runs* (without a budget it ends with an answer),
+    *needs* (what it uses is declared, and asked
     for before the first call), *budget* (no limit is exceeded and every call goes through the meter),
-    *anytime* (cancelled at any point it ends at once, with its last proposal), *determinism* (the same
+    *anytime* (cancelled at any point it ends at once, with its last proposal; before the last sample
+    there is one), *determinism* (the same
     answer and usage whatever the order in which calls finish), *seed* (one seed decides, another
     seed draws anew), *n=1*, *hostile* (a server that keeps no promise costs at most one wave more and
     raises nothing but ``OutthinkError``).
@@ -255,6 +259,8 @@ def check_strategy(strategy: Any, model: Any = None) -> None:
     free = _try(ready, ledger())
     if free.error is not None:
         raise AssertionError("law 'runs' is broken: it fails without a budget") from free.error
+    made = free.answer is not None and bool(free.answer.candidates and free.answer.text)
+    law(made, "runs", "it ends without an answer: make one with run.answer")
     _check_budget(ready, ledger)
     _check_anytime(ready, ledger, len(free.texts))
     if not getattr(ready, "order_matters", False):
@@ -265,6 +271,7 @@ def check_strategy(strategy: Any, model: Any = None) -> None:
         law(one.error is None, "n=1", f"it fails with {one.error!r}")
     for vice in Hostile.VICES:
         _check_hostile(ready, spec, vice)
+    _check_proposes(ready, ledger, len(free.texts))
 
 
 def _check_spec(part: Any, kind: str) -> None:
@@ -332,11 +339,20 @@ def _check_anytime(strategy: Any, ledger: Callable[..., Ledger], total: int) -> 
             f"cancelled after {after} samples it says stopped={stopped!r}",
         )
         if trial.proposals:
-            law(
-                bool(trial.answer.text or trial.answer.candidates),
-                "anytime",
-                f"cancelled after {after} samples its last proposal is lost",
-            )
+            kept = bool(trial.answer.text or trial.answer.candidates)
+            law(kept, "anytime", f"cancelled after {after} samples its last proposal is lost")
+
+
+def _check_proposes(strategy: Any, ledger: Callable[..., Ledger], total: int) -> None:
+    trial = _try(strategy, ledger(2, 0.002, True), cancel_after=total - 1)
+    answer = trial.answer
+    if total > 2 and trial.finished > 1 and answer is not None and answer.stopped != "finished":
+        law(
+            bool(answer.text or answer.candidates),
+            "anytime",
+            f"cancelled before the last of {total} samples it has no answer: write "
+            "run.gather(n, propose=...), or call run.propose after each round",
+        )
 
 
 def _check_order(strategy: Any, ledger: Callable[..., Ledger]) -> None:

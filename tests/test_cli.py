@@ -643,3 +643,48 @@ def test_json_for_a_screen_that_knows_ascii_only_is_json() -> None:
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     assert set(json.loads(done.stdout)) == KEYS
+
+
+@pytest.mark.parametrize("width", ["60", "80", "120"])
+def test_tables_and_texts_fit_the_screen(
+    width: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No line is longer than the screen, none is cut, and a bar is one line."""
+    from outthink.cli.base import console
+    from outthink.cli.here import _print_demo
+
+    monkeypatch.setenv("COLUMNS", width)
+    row = {
+        "strategy": "best of n, weighted @4", "budget": "tokens=1100", "tokens": 517.0,
+        "accuracy": 0.8, "gain": (0.16, 0.03, 0.28),
+    }  # fmt: skip
+    _print_demo(console(), {"problems": 4, "level": "medium", "rows": [row, row, row]})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= int(width)
+    if int(width) >= 80:
+        assert sum("best of n" in line for line in lines) == 3
+        assert len([line for line in lines if "\u2588" in line]) in (0, 3)
+    for name in ("beam_search", "particle_filter", "dvts"):
+        shown = " ".join(call("strategies", name).stdout.split())
+        doc = json.loads(call("strategies", name, "--json").stdout)["doc"]
+        missing = [word for word in doc.replace("``", "").split() if word not in shown]
+        assert not missing
+
+
+def test_a_system_is_found_by_its_name() -> None:
+    assert json.loads(call("systems", "particle-filtering", "--json").stdout)["id"] == "S036"
+    assert "did you mean 'particle-filtering'" in call("systems", "particle-filter").stderr
+    families = {r["family"] for r in json.loads(call("systems", "--json").stdout)["systems"]}
+    assert len(families) == 6
+
+
+def test_a_failed_run_says_why(tmp_path: Path) -> None:
+    call("solve", EASY, "--model", 'openai("m", base_url="http://127.0.0.1:9/v1", retries=0)')
+    assert "Unreachable" in call("show", "last").stdout
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"), [("5k", "write tokens=5k"), ("tokens=20k seconds=30", "put a comma")]
+)
+def test_a_budget_that_is_nearly_one_is_helped(budget: str, said: str) -> None:
+    assert said in call("solve", EASY, "--budget", budget).stderr

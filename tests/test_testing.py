@@ -7,6 +7,7 @@ import itertools
 import anyio
 import pytest
 
+import outthink
 from outthink.core.budget import Budget, Meter, Usage
 from outthink.core.errors import BadInput, BudgetExhausted
 from outthink.core.model import PREFIX, Request
@@ -112,6 +113,7 @@ def test_finishing_order_may_be_declared(broken):
         async with run.samples(6) as stream:
             async for sample in stream:
                 samples.append(sample)
+                run.propose(run.answer(await run.pool(samples), 0))
         if not samples:
             raise BudgetExhausted(run.limit)
         return run.answer(await run.pool(samples), 0)
@@ -288,3 +290,28 @@ def test_a_verifier_that_breaks_a_law_is_caught(broken, name, spoil):
 def test_specs_and_objects_are_taken():
     check_strategy("self_consistency(n=2)")
     check_strategy(SelfConsistency(n=2))
+
+
+def test_samples_that_are_lost_when_the_run_is_ended_are_caught(broken):
+    async def call(self, problem, run):
+        samples = [await run.sample() for _ in range(4)]
+        return run.answer(await run.pool(samples), 0)
+
+    with pytest.raises(AssertionError, match="law 'anytime' is broken: cancelled before the last"):
+        check_strategy(broken(call))
+
+
+def test_a_strategy_without_an_answer_is_caught(broken):
+    async def call(self, problem, run):
+        return Answer(None, "")
+
+    with pytest.raises(AssertionError, match="law 'runs' is broken"):
+        check_strategy(broken(call))
+
+
+def test_what_is_no_answer_is_said(broken):
+    async def call(self, problem, run):
+        return "hello"
+
+    with pytest.raises(BadInput, match="returned a str, not an Answer"):
+        outthink.solve("q?", model="simulated", strategy=broken(call))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import sys
 import types
 import typing
@@ -85,7 +86,7 @@ def parameters_of(entry: Entry) -> list[dict[str, Any]]:
         if kind == "verifier" and "VERIFIER" in entry.needs:
             required = True  # None is no verifier
         what = kind or type_text(hints.get(field.name, Any))
-        if kind and default is None:
+        if kind and default is None and not required:
             what += " or none"
         found.append(
             {
@@ -174,12 +175,21 @@ def facts_of(entry: Entry, full: bool) -> dict[str, Any]:
 
 
 def blocks(doc: str) -> Iterator[tuple[str, bool]]:
-    """The paragraphs of a docstring on one line each, and its indented blocks as they stand."""
+    """The paragraphs and points of a docstring on one line each, its indented blocks as they stand."""
     for block in doc.replace("``", "").split("\n\n"):
         lines = block.strip("\n").splitlines()
-        verbatim = any(line.startswith(" ") for line in lines)
-        if lines:
-            yield ("\n" if verbatim else " ").join(lines), verbatim
+        if lines and re.match(r"\d+\. |- ", lines[0]):
+            points = list[str]()
+            for line in lines:
+                if line.startswith(" "):
+                    points[-1] += " " + line.strip()
+                else:
+                    points.append(line)
+            for i, point in enumerate(points):
+                yield point + ("" if i < len(points) - 1 else "\n"), False
+        elif lines:
+            verbatim = any(line.startswith(" ") for line in lines)
+            yield ("\n" if verbatim else " ").join(lines) + "\n", verbatim
 
 
 def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
@@ -189,7 +199,13 @@ def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
     screen.print(Text(facts["name"], style="bold"))
     screen.print()
     for block, verbatim in blocks(facts["doc"]):
-        show_table(screen, Padding(Text(block), (0, 0, 1, 2)), soft_wrap=verbatim)
+        if verbatim:  # a formula or an example is not broken into lines by us
+            for line in block.splitlines():
+                screen.print(Text("  " + line), soft_wrap=True)
+            screen.print()
+        else:
+            after = block.endswith("\n")
+            show_table(screen, Padding(Text(block.strip("\n")), (0, 0, int(after), 2)))
     labels = [("can", facts.get("can")), ("needs", facts["needs"]), ("sources", facts["sources"])]
     for label, values in labels:
         if values:

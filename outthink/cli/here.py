@@ -36,6 +36,7 @@ def _print_demo(screen: Console, found: Mapping[str, Any]) -> None:
     screen.print()
     table = grid("strategy", "budget", "tokens", "solved", "gain", "", right=(2, 3))
     best = max(row["accuracy"] for row in found["rows"])
+    room = min(16, screen.width - 63)
     for row in found["rows"]:
         gain, low, high = row["gain"]
         sure = low > 0 or high < 0
@@ -45,8 +46,11 @@ def _print_demo(screen: Console, found: Mapping[str, Any]) -> None:
             row["budget"],
             f"{row['tokens']:,.0f}",
             f"{row['accuracy']:.2f}",
-            Text(f"{gain:+.2f} ({low:+.2f} to {high:+.2f})" if gain else "", "" if sure else "dim"),
-            bar(row["accuracy"], 16),
+            Text(
+                f"{gain:+.2f} ({low:+.2f} to {high:+.2f})" if row is not found["rows"][0] else "",
+                "" if sure else "dim",
+            ),
+            bar(row["accuracy"], room) if room >= 4 else "",
         )
     show_table(screen, table)
     screen.print()

@@ -192,7 +192,10 @@ class Live:
         counts = [f"{self.finished} done"] if self.finished or not self.steps else []
         counts += [f"{self.steps} steps"] if self.steps else []
         counts += [f"{self.failures} failed"] if self.failures else []
-        counts += [f"{usage.calls} calls", f"{usage.completion_tokens:,} tokens"]
+        counts += [
+            f"{usage.calls} call{'s' * (usage.calls != 1)}",
+            f"{usage.completion_tokens:,} tokens",
+        ]
         counts += [f"{usage.seconds:.1f} s"] + ([f"${usage.usd:.4f}"] if usage.usd else [])
         foot = Text(" · ".join(counts), style="dim")
         return [table, foot] if limits else [foot]

@@ -141,8 +141,8 @@ def print_answer(screen: Console, answer: Answer) -> None:
         if len(ranked) > 6:
             screen.print(Text(f"  and {len(ranked) - 6} more", style="dim"))
     screen.print()
-    screen.print(Text(f"  {answer.strategy} on {answer.model}", style="dim"))
-    screen.print(Text("  " + f"{answer.spent}, run {answer.run}", style="dim"))
+    how = f"{answer.strategy} on {answer.model}\n{answer.spent}, run {answer.run}"
+    screen.print(Padding(Text(how, style="dim"), (0, 0, 0, 2)))
     if answer.ended:
         screen.print(Text(f"  {answer.ended}", style="yellow"))
     for note in answer.notes:
@@ -194,8 +194,8 @@ def solve(
     QUESTION is a text, '-' for standard input, or a .json file of messages.  Ctrl-C ends
     the run with the best answer so far.
 
-    Exit code: 0 for an answer, 2 for bad input, 1 where a server or a file failed, 130
-    after Ctrl-C.
+    Exit code: 0 for an answer or the end of the budget (with --json, "answer" is null where
+    there was none yet), 2 for bad input, 1 where a server or a file failed, 130 after Ctrl-C.
     """
     from outthink import api
     from outthink.core import registry

@@ -95,9 +95,15 @@ class Budget:
             name, equals, value = part.partition("=")
             name = name.strip()
             if name not in ALIASES:
+                if not equals and name[:1].isdigit():
+                    raise BadInput(
+                        f"{name[:40]!r} says no limit: write tokens={name[:40]}, or another"
+                    )
                 raise BadInput(f"unknown limit {name[:40]!r} in the budget{nearest(name, ALIASES)}")
             if not equals:
                 raise BadInput(f"the limit {name!r} has no value: write {name}=NUMBER")
+            if "=" in value:
+                raise BadInput(f"{part.strip()[:60]!r}: put a comma between limits")
             key = ALIASES[name]
             if key in values:
                 raise BadInput(f"the limit {key!r} is given twice")
@@ -234,10 +240,8 @@ class Reservation:
         for meter in self.meter.chain():
             meter.spent = meter.spent + actual
             for limit, bound in meter.budget.limits().items():
-                if limit == "seconds" or actual.amount(limit) <= self.cost.amount(limit):
-                    continue
-                used = meter.spent.amount(limit) + meter.reserved.amount(limit)
-                if used > bound * (1 + 1e-9):
+                # of what is spent alone: whether it is too much does not depend on who settles first
+                if limit != "seconds" and meter.spent.amount(limit) > bound * (1 + 1e-9):
                     meter.overdrawn = over = limit
         self.over = over
         self.meter.changed()

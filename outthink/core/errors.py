@@ -114,7 +114,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.55)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    listed = ", ".join(names[:40])
+    more = f" and {len(names) - 40} more" if len(names) > 40 else ""
+    listed = ", ".join(names[:40]) + more
     if not listed:
         return hint
     return f"{hint} known: {listed}" if hint else f"; known: {listed}"

@@ -235,19 +235,7 @@ class Run:
         Raises ``BudgetExhausted`` when not even one sample fits, ``ModelError`` when all failed.
         """
         done: dict[Node, Sample] = {}
-
-        def ordered() -> list[Sample]:
-            return [done[node] for node in sorted(done)]
-
-        if propose is not None:
-            before = self._proposal
-
-            async def current() -> Answer | None:
-                if done:
-                    return await propose(ordered())
-                return await before() if before else None
-
-            self._proposal = current
+        self._propose_from(done, propose)
 
         def emit(sample: Sample) -> None:
             done[sample.node] = sample
@@ -257,18 +245,37 @@ class Run:
         await self._produce(jobs, model, params, emit)
         if n and not done:
             raise BudgetExhausted(self.limit or "calls")
-        return ordered()
+        return [done[node] for node in sorted(done)]
+
+    def _propose_from(self, done: Mapping[Node, Sample], propose: Proposal | None) -> None:
+        """Have ``propose`` asked for an answer from the samples that are there when the run ends."""
+        before = self._proposal
+        if propose is None:
+            return
+
+        async def current() -> Answer | None:
+            if done:
+                return await propose([done[node] for node in sorted(done)])
+            return await before() if before else None
+
+        self._proposal = current
 
     async def batch(
-        self, prompts: Sequence[Sequence[Message]], *, model: Any = "main", **params: Any
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        model: Any = "main",
+        propose: Proposal | None = None,
+        **params: Any,
     ) -> list[Sample | None]:
         """One sample for each prompt, side by side; ``None`` where the budget or the model gave out.
 
-        Raises ``ModelError`` when all failed.
+        ``propose`` is as in ``gather``.  Raises ``ModelError`` when all failed.
         """
         nodes = self._allocate(len(prompts))
         jobs = [_Job(node, tuple(p)) for node, p in zip(nodes, prompts, strict=True)]
         done: dict[Node, Sample] = {}
+        self._propose_from(done, propose)
 
         def emit(sample: Sample) -> None:
             done[sample.node] = sample
@@ -379,7 +386,7 @@ class Run:
         costs = dict(zip(chosen, reading(live, [items[i] for i in chosen]), strict=True))
         calls = [[i] for i in chosen] if alone else [chosen] if chosen else []
         out: dict[int, tuple[float, ...]] = {}
-        refused, failures = list[Refused](), list[ModelError]()
+        refused, failures = list[Refused](), list[ModelError | BudgetExhausted]()
         tickets: list[Reservation] = []
         try:
             for call in calls:
@@ -421,7 +428,7 @@ class Run:
         ticket: Reservation,
         out: dict[int, tuple[float, ...]],
         refused: list[Refused],
-        failures: list[ModelError],
+        failures: list[ModelError | BudgetExhausted],
     ) -> None:
         """One call of a reward model, for these texts; puts their step scores into ``out``.
 
@@ -461,6 +468,8 @@ class Run:
         except BaseException as error:
             if not sending:
                 ticket.partial = replace(used, calls=0, stored_calls=0)
+            elif isinstance(error, BudgetExhausted) and error.limit == "store":
+                ticket.partial = used if used.total_tokens else Usage()
             self._abandon(ticket, error)
             self._failed([texts[i][1].key() for i in texts if i not in out], ticket, error)
             if isinstance(error, Refused):
@@ -472,7 +481,10 @@ class Run:
             elif isinstance(error, BudgetExhausted):
                 self._limited(error.limit)
             return
-        self._settle(ticket, used)
+        try:
+            self._settle(ticket, used)
+        except BudgetExhausted as error:
+            failures.append(error)
 
     def spawn(self, budget: Budget | None = None, problem: Problem | None = None) -> Run:
         """A child run: its claims count here too, and its own budget may be smaller."""
@@ -604,7 +616,8 @@ class Run:
         limit = error.limit if isinstance(error, BudgetExhausted) else None
         ended = isinstance(error, anyio.get_cancelled_exc_class())
         known = ended or isinstance(error, (ModelError, BudgetExhausted))
-        if ticket.over or limit == "store" or not known:
+        given = ticket.over and limit  # it cost too much, and gave what it was asked for
+        if given or limit == "store" or not known:
             return
         self.note(
             "cancelled" if ended else "failure",
@@ -700,13 +713,15 @@ class Run:
                     rest = await self._call(model, role, group, ticket, tokens, settings, emit)
                 except BaseException as error:
                     self._failed([j.node for j in group], ticket, error)
-                    if not _lasting(error) or ticket.over:
+                    if not _lasting(error):
                         raise
                     if isinstance(error, ModelError):
                         failures.append(error)
                     elif isinstance(error, BudgetExhausted):
-                        # a further attempt did not fit: what is under way beside it is not lost
+                        # it cost too much, or a further attempt did not fit: what is under way
+                        # beside it is not lost
                         self._limited(error.limit)
+                        counts.append(sum(j.node in self.world.samples for j in group))
                 else:
                     again.extend(rest)
                     counts.append(len(group) - len(rest))
@@ -722,6 +737,9 @@ class Run:
                             ticket.release()
             made += sum(counts)
             pending = sorted([*again, *pending], key=lambda job: job.node)
+        if self._reason is not None:  # ended while nothing was under way
+            self.limit = self.limit or self._reason
+            await anyio.lowlevel.checkpoint()
         if failures:
             last = failures[-1]
             if made == 0:
@@ -1065,6 +1083,11 @@ async def execute(strategy: Any, run: Run) -> Answer:
         try:
             with _unwrapped():
                 answer = await strategy(run.problem, run)
+            if not isinstance(answer, Answer):
+                name, kind = _label(strategy), type(answer).__name__
+                raise BadInput(
+                    f"the strategy {name} returned a {kind}, not an Answer: make one with run.answer"
+                )
         except BudgetExhausted as error:
             stopped = error.limit
         except WorldError as error:

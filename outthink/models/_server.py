@@ -300,8 +300,8 @@ class Server:
             rest = [last + data[held:]]
             for line in lines:
                 yield self._redacted(line).decode("utf-8", errors="replace")
-        if last := b"".join(rest).removesuffix(b"\r"):
-            yield self._redacted(last).decode("utf-8", errors="replace")
+        for line in re.split(rb"\r\n|\n|\r", b"".join(rest).removesuffix(b"\r")):
+            yield self._redacted(line).decode("utf-8", errors="replace")
 
     async def insist(
         self,
@@ -345,7 +345,8 @@ class Server:
         if not text or isinstance(error, (httpx.LocalProtocolError, httpx.InvalidURL)):
             # what this one says may hold a header, and the key in it
             text = type(error).__name__
-        return Unreachable(f"{self.host}: {self.clean(text)}; is the server up?", not unsent)
+        what = f"{self.host}: {self.clean(text).rstrip('.')}"
+        return Unreachable(what + ("; is the server up?" if unsent else ""), not unsent)
 
     def told(self, body: Any) -> str:
         """What the body of an error says."""

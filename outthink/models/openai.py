@@ -345,8 +345,10 @@ class OpenAIModel:
                 usage = event.get("usage") or usage
                 for choice in self._choices(event):
                     piece, more = _content(choice, "delta") or ("", {})
+                    # a server may repeat the prefix, which is none of what it wrote
+                    echo = bool(piece) and not more and request.prefix.startswith(text + piece)
                     text += piece
-                    seen += bool(piece or more)
+                    seen += bool(piece or more) and not echo
                     for name, value in more.items():
                         joins = isinstance(value, str)
                         said[name] = said.get(name, "") + value if joins else value
@@ -357,7 +359,7 @@ class OpenAIModel:
                 if seen > request.max_tokens:
                     finish = "length"
                     break
-                # a server may repeat the prefix, whose own stop strings are none of the answer's
+                # nor are the prefix's own stop strings
                 fresh = text.removeprefix(request.prefix)
                 echoing = bool(request.prefix) and request.prefix.startswith(text)
                 if not echoing and any(stop in fresh for stop in request.stop):

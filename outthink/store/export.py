@@ -278,6 +278,9 @@ def render(run: StoredRun, samples: Sequence[StoredSample], width: int = 100) ->
     if run.answer is None:
         print("answer: none yet (the run goes on, or was killed)", file=out)
         return out.getvalue()
+    if run.answer.get("error"):
+        print(_line(f"failed: {run.answer['error']}", width), file=out)
+        return out.getvalue()
     answer = run.answer.get("answer")
     sure = run.answer.get("confidence")
     words = "(none found)" if answer is None else _line(str(answer), width)

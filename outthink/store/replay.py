@@ -72,6 +72,8 @@ class StoreOnly:
         self._known = facts.get("prompt_tokens")
         self._counter: Any = None
         self._failed = failed
+        #: what was asked for that is not stored, for the note
+        self.lacks = ""
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
         """Prompt tokens as the recorded run counted them."""
@@ -91,12 +93,16 @@ class StoreOnly:
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """Refuse: what is asked here was not stored."""
+        asked = f"max_tokens={request.max_tokens}, temperature={request.temperature:g}"
+        places = ", ".join(".".join(map(str, node)) for node in request.nodes[:4])
+        self.lacks = f"sample {places} of {self.name} with {asked}"
         return await self._refuse(ticket, list(request.nodes))
 
     async def reward(
         self, items: Sequence[Judged], ticket: Reservation
     ) -> tuple[list[tuple[float, ...]], Usage]:
         """Refuse: what is asked here was not stored."""
+        self.lacks = f"scores of {self.name} for {len(items)} texts"
         return await self._refuse(ticket, [digest(item.key()) for item in items])
 
     async def _refuse(self, ticket: Reservation, asked: Sequence[Any]) -> NoReturn:
@@ -105,11 +111,19 @@ class StoreOnly:
             await self._fail_again(ticket, known)
         if self.refusal == "wait":
             ticket.partial = Usage()
-            self.waiting += 1
-            await anyio.sleep_forever()
+            await self._wait()
         if self.refusal == "end":
+            ticket.partial = Usage()
             raise BudgetExhausted("store")
         raise ModelError("the store does not hold this call, and a replay makes no live ones")
+
+    async def _wait(self) -> None:
+        """Until the run, or the strategy, ends this call."""
+        self.waiting += 1
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.waiting -= 1
 
     async def _fail_again(self, ticket: Reservation, known: Mapping[str, Any]) -> NoReturn:
         """Fail, or be cancelled, as in the recorded run, at what it cost."""
@@ -118,8 +132,7 @@ class StoreOnly:
         cost = Usage(**known["cost"])
         ticket.partial, ticket.whole = replace(cost, stored_calls=cost.calls), True
         if known["kind"] == "cancelled":
-            self.waiting += 1
-            await anyio.sleep_forever()
+            await self._wait()
         if known["limit"]:
             raise BudgetExhausted(known["limit"])
         kind = getattr(errors, str(known["type"]), None)
@@ -136,14 +149,19 @@ class StoreOnly:
 
 
 class _ReadOnly:
-    """The store without its pen."""
+    """The store without its pen, and without what it was given since: of calls that failed in the run."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.reads = store, 0
+        #: names of samples and digests of requests that the run did not get
+        self.lacking: set[str] = set()
 
     async def get(self, model: str, request: str, samples: Sequence[str]) -> dict[str, Record]:
         self.reads += 1
-        return await self.store.get(model, request, samples)
+        if digest(request) in self.lacking:
+            return {}
+        wanted = [name for name in samples if name not in self.lacking]
+        return await self.store.get(model, request, wanted)
 
     async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
         raise AssertionError("a replay writes nothing")
@@ -222,6 +240,15 @@ async def replay(
         meter.charge(replace(probe, stored_calls=probe.calls))
     live = Run(problem.public(), World(models, found, view), meter, run.seed)
     same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget
+    if same_spec:
+        had = {sample.node for sample in await store.samples_of(run)}
+        for what in failed:
+            if isinstance(what, str):
+                view.lacking.add(what)
+            elif what not in had:
+                view.lacking.add(f"{run.seed}:{'.'.join(map(str, what))}")
+        if run.stopped != "seconds":  # what the replay takes is not what the run took
+            meter.budget = replace(budget, seconds=None)
     for stand_in in models.values():
         if not same_spec:
             stand_in.refusal = "end"
@@ -235,7 +262,8 @@ async def replay(
                 await stand_in.aclose()
     notes = answer.notes
     if answer.stopped == "store":
-        notes = (*notes, "the store holds no more samples of this run")
+        lacks = next((m.lacks for m in models.values() if m.lacks), "what it asks for next")
+        notes = (*notes, f"the store does not hold {lacks}")
     answer = replace(
         answer, run=run.id, strategy=registry.spec_of(built), model=run.model, notes=notes
     )

@@ -51,10 +51,15 @@ class Revision:
         """Grow all chains by one attempt a round, then choose."""
         length = min(self.length, self.n)
         chains: list[list[Sample]] = [[] for _ in range(max(1, self.n // length))]
+        made: list[Sample] = []
+
+        async def vote(fresh: list[Sample]) -> Answer:
+            return decide(run, await run.pool([*made, *fresh]), None, True)
+
         for _ in range(length):
             asked = [self._messages(problem, chain) for chain in chains]
             attempts = await run.batch(
-                asked, temperature=self.temperature, max_tokens=self.max_tokens
+                asked, propose=vote, temperature=self.temperature, max_tokens=self.max_tokens
             )
             for chain, attempt in zip(chains, attempts, strict=True):
                 if attempt is not None:

@@ -58,7 +58,8 @@ def wilson(k: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     p = k / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # rounding must not put the share itself outside
+    return max(0.0, min(middle - half, p)), min(1.0, max(middle + half, p))
 
 
 def mean_interval(shares: Floats, z: float = 1.959964) -> tuple[float, float]:
@@ -72,8 +73,14 @@ def mean_interval(shares: Floats, z: float = 1.959964) -> tuple[float, float]:
 
 
 def paired(a: Floats, b: Floats, z: float = 1.959964) -> tuple[float, float, float]:
-    """Mean of ``a - b`` over the same problems, and its 95 % interval."""
+    """Mean of ``a - b`` over the same problems, and its 95 % interval.
+
+    Where all differences are equal, the interval is as wide as that of a share of none in as many.
+    """
     d = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    if len(d) > 1 and not d.std():
+        half = wilson(0, len(d), z)[1]
+        return float(d.mean()), float(d.mean()) - half, float(d.mean()) + half
     half = z * float(d.std(ddof=1)) / math.sqrt(len(d)) if len(d) > 1 else math.inf
     return float(d.mean()), float(d.mean()) - half, float(d.mean()) + half
 

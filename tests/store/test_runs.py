@@ -479,3 +479,19 @@ def test_what_the_store_gave_counts_when_the_call_is_cut(tmp_path, held):
         return cut.run
 
     anyio.run(main)
+
+
+def test_what_another_strategy_used_of_a_run_is_counted(url):
+    """A replay that ends where the store does still counts the samples that it had."""
+
+    async def main():
+        async with Session("simulated", store=url) as session:
+            done = await session.solve("q?", "self_consistency(n=4)")
+            async with await open_store(url) as store:
+                other = (await replay(store, done.run, strategy="self_consistency(n=6)")).answer
+        assert other.stopped == "store"
+        assert len(other.candidates) == 4
+        assert other.usage.completion_tokens == done.usage.completion_tokens
+        assert any("does not hold sample 4, 5" in note for note in other.notes)
+
+    anyio.run(main)

@@ -113,6 +113,7 @@ class Steps:
     async def __call__(self, problem, run):
         """Extend everything twice."""
         level = await run.extend([run.root(), run.root()], stop=("says",))
+        run.propose(decide(run, await run.pool(level)))
         for _ in range(2):
             level = [s.__class__(**{**vars(s), "finish": "step"}) for s in level]
             level = await run.extend([s for s in level for _ in range(2)], stop=("says",))

@@ -207,3 +207,32 @@ def test_questions_that_fly_does_not_know_are_said():
     answer = outthink.solve("What is 17 * 23?", strategy="best_of_n(n=2, verifier=prm)")
     assert sum("knows nothing but word problems" in note for note in answer.notes) == 2
     assert not outthink.solve(PROBLEM.question, strategy="best_of_n(n=2, verifier=prm)").notes
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 10, 14, 31, 32, 300])
+def test_an_interval_holds_its_share_and_is_never_without_width(n):
+    for k in range(n + 1):
+        low, high = wilson(k, n)
+        assert 0 <= low <= k / n <= high <= 1
+        assert high > low
+    mean, low, high = paired(np.ones(n), np.ones(n))
+    assert low < mean == 0 < high
+
+
+def test_revision_that_is_ended_in_its_first_round_has_an_answer():
+    answer = outthink.solve(
+        "q?",
+        model="simulated(latency=0.3, spread=1.2)",
+        strategy="revision(n=8, length=2)",
+        budget="seconds=0.35",
+        concurrency=1,
+    )
+    assert answer.stopped == "seconds"
+    assert answer.answer is not None
+
+
+def test_that_no_sample_passed_is_said():
+    answer = outthink.solve(
+        "q?", model="simulated(answer=7)", strategy="best_of_n(n=2, verifier=exact(nonsense))"
+    )
+    assert any("no sample passed" in note for note in answer.notes)
