@@ -597,10 +597,9 @@ class Run:
             return
         if ticket.failure and not isinstance(error, ModelError):
             self.warn(f"a call was given up: {ticket.failure}")
+        over = None
         if ticket.partial is not None:
             over = ticket.settle(ticket.partial)
-            if over:
-                self.warn(f"a call cost more than was reserved for it: overdraft of {over}")
         elif isinstance(error, ModelError) and not isinstance(error, TimedOut):
             ticket.settle(Usage(calls=ticket.cost.calls))
         elif isinstance(error, BudgetExhausted):
@@ -610,6 +609,9 @@ class Run:
             ticket.release()
         else:
             ticket.settle(replace(ticket.cost, estimated=True))
+        if over:
+            self.warn(f"a call cost more than was reserved for it: overdraft of {over}, run ended")
+            self._limited(over)
 
     def _failed(self, what: Sequence[Any], ticket: Reservation, error: BaseException) -> None:
         """Note that a call gave nothing, and what it cost: a replay has it from there."""

@@ -55,7 +55,7 @@ def decide(
         return run.answer(pool, weighted(pool.classes, np.ones(len(pool)), rule, rng))
     pool = pool.with_scores("verifier", scores)
     w = pool.scores["verifier"]
-    if len(w) and not (w > 0).any():
+    if any(s.finish != "root" for s in pool.samples) and not (w > 0).any():
         what = "passed" if (w == 0).any() else "could be scored"
         run.warn(f"no sample {what}: which one is given means little")
     if vote:

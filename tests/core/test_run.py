@@ -783,3 +783,18 @@ def test_tools_count_as_part_of_the_prompt():
     ]  # fmt: skip
     assert spent[0] == "finished"
     assert spent[1] == "total_tokens"
+
+
+@pytest.mark.parametrize("spec", ["revision(n=4, length=2)", "self_consistency(n=4)"])
+def test_a_cancellation_between_two_calls_is_not_lost(spec):
+    runs = []
+
+    def observe(kind, data):
+        if kind == "proposal" or (kind == "sample" and spec.startswith("self")):
+            runs[0].cancel("enough")
+
+    answer = outthink.solve(
+        QUESTION, model="simulated", strategy=spec, observer=observe, on_start=runs.append
+    )
+    assert answer.stopped == "enough"
+    assert answer.answer is not None

@@ -2,10 +2,13 @@ import gzip
 import json
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import anyio
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import outthink
 from outthink.core.budget import Budget, Meter, Usage
@@ -998,3 +1001,88 @@ def test_no_prompt_at_all_is_no_count():
     reply, *_ = call(lambda b, i: completion(["7"], prompt=0, tokens=1))
     assert reply.usage.prompt_tokens > 10
     assert reply.usage.estimated
+
+
+def test_an_echoed_prefix_is_not_counted_as_written():
+    prefix = "a long first step that was written"
+    pieces = [prefix[i : i + 2] for i in range(0, len(prefix), 2)] + ["the ", "answer"]
+    lines = [told({"content": p}) for p in pieces] + [told({}, "stop")]
+    lines.append('data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}\n\n')
+    reply, *_ = call(
+        lambda b, i: events(*lines),
+        Request(ASK, prefix=prefix, max_tokens=8),
+        stream=True,
+        prefix="continue",
+    )
+    assert reply.generations[0].text == "the answer"
+    assert (reply.usage.completion_tokens, reply.usage.estimated) == (2, False)
+
+
+@given(st.data())
+def test_how_a_stream_is_cut_into_chunks_changes_nothing(data):
+    end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    lines = [told({"content": c}).strip() for c in ("so é", "\u2028 ", "🙂7")]
+    lines += [told({}, "stop").strip(), "data: [DONE]"]
+    raw = (end + end).join(lines).encode() + end.encode() * data.draw(st.integers(0, 2))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=12)))
+
+    class Chunks(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            for a, b in pairwise([0, *cuts, len(raw)]):
+                yield raw[a:b]
+
+    reply, *_ = call(lambda b, i: httpx.Response(200, stream=Chunks()), stream=True, retries=0)
+    assert reply.generations[0].text == "so é\u2028 🙂7"
+    assert reply.usage.completion_tokens >= 3
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_an_overdraft_leaves_those_beside_it_and_does_not_depend_on_order(tmp_path, late):
+    """One of three reports far too much: the others are used, and a replay tells the same."""
+    seeds = []
+
+    def handler(body, number):
+        if body["seed"] not in seeds:
+            seeds.append(body["seed"])
+        which = seeds.index(body["seed"])
+        time.sleep(0.05 * (which == late))
+        return completion([f"The answer is {which}."], tokens=900 if which == late else 4)
+
+    with serving(handler) as server:
+        model = OpenAI("m", base_url=server.url, seeds=True, max_tokens=60)
+        first, again = resumed(
+            model, f"sqlite:///{tmp_path}/s.db", "self_consistency(n=3)", budget="tokens=200"
+        )
+    assert first.stopped == "tokens"
+    assert len(first.candidates) == 3
+    assert first.usage.completion_tokens == 908
+    assert sum("overdraft of tokens" in note for note in first.notes) == 1
+    assert again.same, again.differences
+
+
+def test_a_replay_is_not_changed_by_what_the_store_was_given_later(tmp_path, at_once):
+    url, broken = f"sqlite:///{tmp_path}/s.db", [True]
+    seeds = []
+
+    def handler(body, number):
+        if body["seed"] not in seeds:
+            seeds.append(body["seed"])
+        which = seeds.index(body["seed"])
+        return (503, {}, {}) if broken[0] and which == 1 else completion([f"answer: {which}"])
+
+    from outthink.store import open_store
+    from outthink.store.replay import replay
+
+    with serving(handler) as server:
+        model = OpenAI("m", base_url=server.url, seeds=True, retries=1)
+        first = outthink.solve("3+4?", model=model, strategy="self_consistency(n=3)", store=url)
+        broken[0] = False
+        second = outthink.solve("3+4?", model=model, strategy="self_consistency(n=3)", store=url)
+    assert (len(first.candidates), len(second.candidates)) == (2, 3)
+
+    async def main():
+        async with await open_store(url) as store:
+            return [await replay(store, a.run) for a in (first, second)]
+
+    for again in anyio.run(main):
+        assert again.same, again.differences
