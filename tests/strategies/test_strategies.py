@@ -220,14 +220,21 @@ def test_an_interval_holds_its_share_and_is_never_without_width(n):
 
 
 def test_revision_that_is_ended_in_its_first_round_has_an_answer():
+    runs = []
+
+    def observe(kind, data):
+        if kind == "sample":
+            runs[0].cancel("enough")
+
     answer = outthink.solve(
         "q?",
-        model="simulated(latency=0.3, spread=1.2)",
+        model="simulated(latency=0.05, spread=1.2)",
         strategy="revision(n=8, length=2)",
-        budget="seconds=0.35",
         concurrency=1,
+        observer=observe,
+        on_start=runs.append,
     )
-    assert answer.stopped == "seconds"
+    assert answer.stopped == "enough"
     assert answer.answer is not None
 
 
