@@ -206,9 +206,10 @@ class Reservation:
         self.attempts = 0
         #: what failed attempts may have cost, charged already
         self.lost = Usage()
-        #: what it was settled at, and the limit that this overdrew
+        #: what it was settled at
         self.actual = Usage()
-        self.over: str | None = None
+        #: did the call give what it was asked for?
+        self.given = False
         #: what a model knows to have been spent so far, for a call that is cancelled half-way
         self.partial: Usage | None = None
         #: is that all of the call, with what was stored of it?
@@ -243,7 +244,6 @@ class Reservation:
                 # of what is spent alone: whether it is too much does not depend on who settles first
                 if limit != "seconds" and meter.spent.amount(limit) > bound * (1 + 1e-9):
                     meter.overdrawn = over = limit
-        self.over = over
         self.meter.changed()
         return over
 

@@ -581,6 +581,7 @@ class Run:
             run = None if run.meter is tightest else run.parent
 
     def _settle(self, ticket: Reservation, usage: Usage) -> None:
+        ticket.given = True
         over = ticket.settle(usage)
         if ticket.lost.total_tokens:
             self.warn("failed attempts are charged as what they may have cost at most")
@@ -618,8 +619,7 @@ class Run:
         limit = error.limit if isinstance(error, BudgetExhausted) else None
         ended = isinstance(error, anyio.get_cancelled_exc_class())
         known = ended or isinstance(error, (ModelError, BudgetExhausted))
-        given = ticket.over and limit  # it cost too much, and gave what it was asked for
-        if given or limit == "store" or not known:
+        if ticket.given or limit == "store" or not known:
             return
         self.note(
             "cancelled" if ended else "failure",
@@ -841,7 +841,12 @@ class Run:
                             self._emit(emit, generation, index[name], role, stop, stored=False)
                 rest = list(missing.values())[len(given) :]
         except BaseException as error:
-            if not sending and ticket.partial is None:
+            recorded = getattr(
+                model, "recorded_cost", None
+            )  # of a stand-in for a model, in a replay
+            if not sending and recorded and (cost := recorded([j.node for j in group])):
+                ticket.partial = cost
+            elif not sending and ticket.partial is None:
                 ticket.partial = _together(model, known) if known else used
             elif known and not counted and not ticket.whole and ticket.partial is not None:
                 whole = _together(model, [*known, ticket.partial])

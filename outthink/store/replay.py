@@ -19,7 +19,7 @@ from outthink.core import errors, registry
 from outthink.core.budget import Budget, Meter, Price, Reservation, Usage
 from outthink.core.errors import BadInput, BudgetExhausted, ModelError, OutthinkError
 from outthink.core.model import Judged, Reply, Request
-from outthink.core.nouns import Answer, Message, Problem, canonical, digest
+from outthink.core.nouns import Answer, Message, Node, Problem, canonical, digest
 from outthink.core.run import Reader, Record, Run, World, _unwrapped, execute
 
 if TYPE_CHECKING:
@@ -116,6 +116,15 @@ class StoreOnly:
             ticket.partial = Usage()
             raise BudgetExhausted("store")
         raise ModelError("the store does not hold this call, and a replay makes no live ones")
+
+    def recorded_cost(self, nodes: Sequence[Node]) -> Usage | None:
+        """What a call for these nodes cost that gave nothing; ``None`` where it gave something."""
+        known = next((self._failed[node] for node in nodes if node in self._failed), None)
+        if known is None or self.refusal == "end":
+            return None
+        attempts = Usage(calls=known["attempts"])
+        cost = Usage(**known["cost"]) + Usage(**known["lost"]) + attempts
+        return replace(cost, stored_calls=cost.calls)
 
     async def _wait(self) -> None:
         """Until the run, or the strategy, ends this call."""

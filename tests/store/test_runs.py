@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import anyio
 import pytest
 import sqlalchemy as sa
 
-from outthink import Budget
+from outthink import Budget, strategy
 from outthink.api import Session, asolve
 from outthink.core.errors import BadInput, MissingNeed
+from outthink.core.registry import build, entries
 from outthink.store import open_store, schema
 from outthink.store.address import Address
 from outthink.store.export import COLUMNS
@@ -495,3 +497,40 @@ def test_what_another_strategy_used_of_a_run_is_counted(url):
         assert any("does not hold sample 4, 5" in note for note in other.notes)
 
     anyio.run(main)
+
+
+def test_leaving_early_costs_the_same_in_a_replay(url):
+    """What was in flight when a strategy had seen enough was paid for, and is in the record."""
+
+    @strategy("test_first_two")
+    @dataclass(frozen=True)
+    class FirstTwo:
+        """The first two of five that finish."""
+
+        async def __call__(self, problem, run):
+            """Leave after two."""
+            seen = []
+            async with run.samples(5) as stream:
+                async for sample in stream:
+                    seen.append(sample)
+                    run.propose(run.answer(await run.pool(seen), 0))
+                    if len(seen) == 2:
+                        break
+            return run.answer(await run.pool(seen), 0)
+
+    async def main():
+        model = build("simulated(latency=0.1, spread=1.0)", "model")
+        live = model.open()
+        live.native_n = False
+        async with Session(live, store=url) as session:
+            done = await session.solve("q?", FirstTwo())
+        async with await open_store(url) as store:
+            again = await replay(store, done.run, strategy=FirstTwo(), model=model)
+        assert done.usage.calls == 5
+        usage = [d for d in again.differences if d.startswith("usage")]
+        assert not usage
+
+    try:
+        anyio.run(main)
+    finally:
+        entries("strategy").pop("test_first_two")
