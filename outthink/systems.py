@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from outthink.core.errors import BadInput, nearest
+from outthink.core.errors import BadInput, likely
 
 STATES = ("works", "part", "not yet")
 
@@ -29,8 +29,7 @@ def find(ident: str) -> dict[str, Any]:
     for row in load():
         if ident.strip().lower() in (str(row["id"]).lower(), str(row["name"]).lower()):
             return row
-    near = nearest(ident.strip().lower(), [str(r["name"]) for r in load()])
-    hint = near.partition(" known:")[0].rstrip(";") if "did you mean" in near else ""
+    hint = likely(ident.strip().lower(), [str(r["name"]) for r in load()])
     raise BadInput(f"no system {ident[:60]!r}{hint}; 'outthink systems' lists all, S001 to S182")
 
 

@@ -232,14 +232,13 @@ def _with_verifier(strategy: Any) -> Any:
 def check_strategy(strategy: Any, model: Any = None) -> None:
     """Raise ``AssertionError`` when a strategy (a spec or an object) breaks a law.
 
-    The laws: *spec* (its spec builds an equal object), *runs* (without a budget it ends with an answer),
-    *needs* (what it uses is declared, and asked
-    for before the first call), *budget* (no limit is exceeded and every call goes through the meter),
-    *anytime* (cancelled at any point it ends at once, with its last proposal; before the last sample
-    there is one), *determinism* (the same
-    answer and usage whatever the order in which calls finish), *seed* (one seed decides, another
-    seed draws anew), *n=1*, *hostile* (a server that keeps no promise costs at most one wave more and
-    raises nothing but ``OutthinkError``).
+    The laws: *spec* (its spec builds an equal object), *needs* (what it uses is declared, and asked for
+    before the first call), *runs* (without a budget it ends with an answer), *budget* (no limit is
+    exceeded and every call goes through the meter), *anytime* (cancelled at any point it ends at once,
+    with its last proposal; before the last sample there is one), *determinism* (the same answer and
+    usage whatever the order in which calls finish), *seed* (one seed decides, another seed draws
+    anew), *n=1*, *hostile* (a server that keeps no promise costs at most one wave more and raises
+    nothing but ``OutthinkError``).
 
     ``model`` is what it runs on: a ``simulated`` spec.  A strategy whose rule is about finishing
     order says so with ``order_matters = True`` and is not held to *determinism*.
@@ -344,9 +343,11 @@ def _check_anytime(strategy: Any, ledger: Callable[..., Ledger], total: int) -> 
 
 
 def _check_proposes(strategy: Any, ledger: Callable[..., Ledger], total: int) -> None:
+    if total < 3:
+        return
     trial = _try(strategy, ledger(2, 0.002, True), cancel_after=total - 1)
     answer = trial.answer
-    if total > 2 and trial.finished > 1 and answer is not None and answer.stopped != "finished":
+    if trial.finished > 1 and answer is not None and answer.stopped != "finished":
         law(
             bool(answer.text or answer.candidates),
             "anytime",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from outthink import __version__
-from outthink.core.errors import BadInput, OutthinkError, SpecError, WorldError
+from outthink.core.errors import BadInput, OutthinkError, SpecError, WorldError, likely
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,13 +138,13 @@ def console(stderr: bool = False) -> Console:
     )
 
 
-def show_table(screen: Console, table: Table | Padding, soft_wrap: bool = False) -> None:
+def show_table(screen: Console, table: Table | Padding) -> None:
     """Print a table; without the blanks at the ends of lines where they would only be noise."""
     if screen.is_terminal:
-        screen.print(table, soft_wrap=soft_wrap)
+        screen.print(table)
         return
     with screen.capture() as caught:
-        screen.print(table, soft_wrap=soft_wrap)
+        screen.print(table)
     print("\n".join(line.rstrip() for line in caught.get().splitlines()))
 
 
@@ -326,10 +326,7 @@ def _hush() -> None:
 
 def close(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"``, or nothing when no known name is near."""
-    import difflib
-
-    found = difflib.get_close_matches(name[:80], sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return likely(name, known, cutoff=0.5)
 
 
 def explain(error: BaseException) -> tuple[int, str]:

@@ -174,8 +174,8 @@ def facts_of(entry: Entry, full: bool) -> dict[str, Any]:
     return facts
 
 
-def blocks(doc: str) -> Iterator[tuple[str, bool]]:
-    """The paragraphs and points of a docstring on one line each, its indented blocks as they stand."""
+def blocks(doc: str) -> Iterator[tuple[list[str], bool]]:
+    """The blocks of a docstring: a paragraph or a point is one line; else they stand as they are (true)."""
     for block in doc.replace("``", "").split("\n\n"):
         lines = block.strip("\n").splitlines()
         if lines and re.match(r"\d+\. |- ", lines[0]):
@@ -185,11 +185,11 @@ def blocks(doc: str) -> Iterator[tuple[str, bool]]:
                     points[-1] += " " + line.strip()
                 else:
                     points.append(line)
-            for i, point in enumerate(points):
-                yield point + ("" if i < len(points) - 1 else "\n"), False
+            yield points, False
+        elif any(line.startswith(" ") for line in lines):
+            yield lines, True
         elif lines:
-            verbatim = any(line.startswith(" ") for line in lines)
-            yield ("\n" if verbatim else " ").join(lines) + "\n", verbatim
+            yield [" ".join(lines)], False
 
 
 def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
@@ -198,14 +198,13 @@ def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
 
     screen.print(Text(facts["name"], style="bold"))
     screen.print()
-    for block, verbatim in blocks(facts["doc"]):
-        if verbatim:  # a formula or an example is not broken into lines by us
-            for line in block.splitlines():
+    for lines, verbatim in blocks(facts["doc"]):
+        for line in lines:
+            if verbatim:  # a formula or an example is not broken into lines by us
                 screen.print(Text("  " + line), soft_wrap=True)
-            screen.print()
-        else:
-            after = block.endswith("\n")
-            show_table(screen, Padding(Text(block.strip("\n")), (0, 0, int(after), 2)))
+            else:
+                show_table(screen, Padding(Text(line), (0, 0, 0, 2)))
+        screen.print()
     labels = [("can", facts.get("can")), ("needs", facts["needs"]), ("sources", facts["sources"])]
     for label, values in labels:
         if values:

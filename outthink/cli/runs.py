@@ -114,10 +114,12 @@ def runs(limit: int, store: str | None) -> None:
 
 def _one(samples: Sequence[StoredSample], node: str) -> StoredSample:
     """The sample at a place of the tree, such as ``0.2.1``."""
+    from outthink.core.nouns import dotted
+
     for sample in samples:
-        if ".".join(map(str, sample.node)) == node.strip():
+        if dotted(sample.node) == node.strip():
             return sample
-    known = [".".join(map(str, s.node)) for s in samples]
+    known = [dotted(s.node) for s in samples]
     raise BadInput(f"the run has no sample {node[:40]!r}{close(node, known)}")
 
 

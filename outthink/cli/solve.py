@@ -85,7 +85,7 @@ def read_file(path: Path) -> Problem:
 
 def read_question(question: str) -> Problem:
     """The problem of QUESTION: ``-`` reads standard input, ``*.json`` a file, else it is the text."""
-    from outthink.core.nouns import Problem
+    from outthink.core.nouns import Problem, read_json
 
     if question == "-":
         if sys.stdin is None:
@@ -96,8 +96,8 @@ def read_question(question: str) -> Problem:
             raise BadInput(f"standard input is not UTF-8 text (byte {error.start})") from None
         if text.lstrip()[:1] in ("[", "{"):
             try:
-                value = json.loads(text)
-            except (ValueError, RecursionError):
+                value = read_json(text)
+            except ValueError:
                 value = None
             if isinstance(value, list) and value and isinstance(value[0], Mapping):
                 return messages_of(value, "standard input")

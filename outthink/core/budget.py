@@ -155,6 +155,11 @@ class Usage:
         """What counts against a limit of this name."""
         return float(self.completion_tokens if limit == "tokens" else getattr(self, limit))
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Usage:
+        """What ``to_json`` wrote; what else is there is left out."""
+        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``total_tokens`` included."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

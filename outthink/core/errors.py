@@ -109,11 +109,16 @@ class BudgetExhausted(OutthinkError):
         self.limit = limit
 
 
+def likely(name: str, known: Iterable[str], cutoff: float = 0.55) -> str:
+    """``"; did you mean 'x'?"``, or nothing where no known name is near."""
+    close = difflib.get_close_matches(name[:80], sorted(known), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known name, or the list of the known ones."""
     names = sorted(known)
-    close = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.55)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = likely(name, names)
     more = f" and {len(names) - 40} more" if len(names) > 40 else ""
     listed = ", ".join(names[:40]) + more
     if not listed:

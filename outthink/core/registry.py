@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import numbers
 import types
@@ -16,7 +17,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from outthink.core.errors import BadInput, SpecError, nearest
+from outthink.core.errors import BadInput, SpecError, likely, nearest
 from outthink.core.grammar import Call, dump, parse
 
 T = TypeVar("T", bound=type)
@@ -80,19 +81,13 @@ def _checked(cls: type) -> None:
 
     def check(self: Any) -> None:
         name = type(self).registered[1]
-        hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            if not field.init:
-                continue
             value = getattr(self, field.name)
-            kind = field.metadata.get("kind")
-            if kind is None and value is field.default:
-                continue
-            if kind is not None and value is None and field.default is None:
+            plain = "kind" not in field.metadata
+            if not field.init or (plain and value is field.default):
                 continue
             try:
-                many = bool(field.metadata.get("many"))
-                found = _convert(value, hints[field.name], kind, field.name, "", 0, many)
+                found = _fitted(type(self), field, value)
             except SpecError as error:
                 raise BadInput(f"{name}: {error}") from None
             if found is not value:
@@ -102,6 +97,20 @@ def _checked(cls: type) -> None:
 
     check.checks = True  # type: ignore[attr-defined]
     cls.__post_init__ = check  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _fitted(cls: type, field: Any, value: Any, source: str = "", at: int = 0) -> Any:
+    """A value for a field of a part, checked and converted; ``None`` for no part where that may be."""
+    kind = field.metadata.get("kind")
+    if kind is not None and value is None and field.default is None:
+        return None
+    many = bool(field.metadata.get("many"))
+    return _convert(value, _hints(cls)[field.name], kind, field.name, source, at, many)
 
 
 def strategy(
@@ -180,8 +189,7 @@ def _convert(
             inner = typing.get_args(option)[0]
             return tuple(_convert(v, inner, None, where, source, at) for v in value)
     allowed = [words for option in options for words in _allowed(option)]
-    near = nearest(str(value), allowed) if isinstance(value, str) and len(allowed) > 1 else ""
-    near = near.partition(" known")[0].rstrip(";")
+    near = likely(value, allowed) if isinstance(value, str) and len(allowed) > 1 else ""
     choice = f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0]
     raise SpecError(f"{where}={_shown(value)} must be {choice}{near}", source, at)
 
@@ -231,7 +239,6 @@ def _build(tree: Any, kind: str, source: str) -> Any:
         )
     cls = known[tree.name].make
     fields = [f for f in dataclasses.fields(cls) if f.init]
-    hints = typing.get_type_hints(cls)
     if len(tree.args) > len(fields):
         raise SpecError(f"{tree.name} takes at most {len(fields)} values", source, tree.at)
     given = [(f.name, v) for f, v in zip(fields, tree.args, strict=False)]
@@ -246,12 +253,7 @@ def _build(tree: Any, kind: str, source: str) -> Any:
             raise SpecError(
                 f"{tree.name} has no parameter {name[:60]!r}{nearest(name, by_name)}", source, at
             )
-        facts = by_name[name].metadata
-        many = bool(facts.get("many"))
-        if facts.get("kind") and value is None and by_name[name].default is None:
-            values[name] = None
-            continue
-        values[name] = _convert(value, hints[name], facts.get("kind"), name, source, at, many)
+        values[name] = _fitted(cls, by_name[name], value, source, at)
     try:
         return cls(**values)
     except TypeError as error:

@@ -55,6 +55,7 @@ from outthink.core.nouns import (
     Sample,
     Score,
     digest,
+    dotted,
 )
 
 #: a sample is not asked for when fewer tokens than this are left for it
@@ -471,15 +472,11 @@ class Run:
             elif isinstance(error, BudgetExhausted) and error.limit == "store":
                 ticket.partial = used if used.total_tokens else Usage()
             self._abandon(ticket, error)
-            self._failed([texts[i][1].key() for i in texts if i not in out], ticket, error)
+            self._failed([texts[i][0] for i in texts if i not in out], ticket, error)
             if isinstance(error, Refused):
                 refused.append(error)
-            elif not _lasting(error):
-                raise
-            elif isinstance(error, ModelError):
-                failures.append(error)
-            elif isinstance(error, BudgetExhausted):
-                self._limited(error.limit)
+            else:
+                self._endure(error, failures)
             return
         try:
             self._settle(ticket, used)
@@ -588,9 +585,12 @@ class Run:
         if usage.estimated:
             self.warn("the server gave no usable token counts: tokens are our own upper estimate")
         if over:
-            self.warn(f"a call cost more than was reserved for it: overdraft of {over}, run ended")
-            self._limited(over)
+            self._overdrawn(over)
             raise BudgetExhausted(over)
+
+    def _overdrawn(self, limit: str) -> None:
+        self.warn(f"a call cost more than was reserved for it: overdraft of {limit}, run ended")
+        self._limited(limit)
 
     def _abandon(self, ticket: Reservation, error: BaseException) -> None:
         """Close the claim of a call that did not end well, at what it may have cost."""
@@ -611,8 +611,7 @@ class Run:
         else:
             ticket.settle(replace(ticket.cost, estimated=True))
         if over:
-            self.warn(f"a call cost more than was reserved for it: overdraft of {over}, run ended")
-            self._limited(over)
+            self._overdrawn(over)
 
     def _failed(self, what: Sequence[Any], ticket: Reservation, error: BaseException) -> None:
         """Note that a call gave nothing, and what it cost: a replay has it from there."""
@@ -632,6 +631,15 @@ class Run:
             lost=_plain(ticket.lost),
             cost=_plain(ticket.actual),
         )
+
+    def _endure(self, error: BaseException, failures: list[Any]) -> None:
+        """Take an error of one call where what is under way beside it is not lost; else raise it."""
+        if not lasting(error):
+            raise error
+        if isinstance(error, BudgetExhausted):  # it cost too much, or a further attempt did not fit
+            self._limited(error.limit)
+        else:
+            failures.append(error)
 
     def _admit(
         self, pending: list[_Job], model: Model, max_tokens: int, tools: Sequence[Any]
@@ -715,14 +723,8 @@ class Run:
                     rest = await self._call(model, role, group, ticket, tokens, settings, emit)
                 except BaseException as error:
                     self._failed([j.node for j in group], ticket, error)
-                    if not _lasting(error):
-                        raise
-                    if isinstance(error, ModelError):
-                        failures.append(error)
-                    elif isinstance(error, BudgetExhausted):
-                        # it cost too much, or a further attempt did not fit: what is under way
-                        # beside it is not lost
-                        self._limited(error.limit)
+                    self._endure(error, failures)
+                    if isinstance(error, BudgetExhausted):
                         counts.append(sum(j.node in self.world.samples for j in group))
                 else:
                     again.extend(rest)
@@ -779,7 +781,7 @@ class Run:
         )
         key, store = request.key(), self.world.store
         role = str(settings.get("role") or (role if isinstance(role, str) else _label(role)))
-        index = {f"{self.seed}:{'.'.join(map(str, job.node))}": job for job in group}
+        index = {sample_name(self.seed, job.node): job for job in group}
         used, known = Usage(), list[Usage]()
         sending = counted = False
         try:
@@ -834,16 +836,14 @@ class Run:
                             earlier = await store.put(model.name, key, records) or {}
                     finally:  # what is paid for is used even where it could not be kept
                         for name, generation in zip(missing, given, strict=False):
-                            if (
-                                name in earlier
-                            ):  # another run was first: there is one sample of a key
+                            # where another run was first: there is one sample of a key
+                            if name in earlier:
                                 generation = _generation(earlier[name].generation)
                             self._emit(emit, generation, index[name], role, stop, stored=False)
                 rest = list(missing.values())[len(given) :]
         except BaseException as error:
-            recorded = getattr(
-                model, "recorded_cost", None
-            )  # of a stand-in for a model, in a replay
+            # of a stand-in for a model, in a replay
+            recorded = getattr(model, "recorded_cost", None)
             if not sending and recorded and (cost := recorded([j.node for j in group])):
                 ticket.partial = cost
             elif not sending and ticket.partial is None:
@@ -980,8 +980,13 @@ def _together(model: Model, parts: Sequence[Usage]) -> Usage:
     )
 
 
+def sample_name(seed: int, node: Node) -> str:
+    """What the store calls a sample: its index in the key."""
+    return f"{seed}:{dotted(node)}"
+
+
 def _usage_of(record: Record) -> Usage:
-    return Usage(**{k: v for k, v in record.usage.items() if k not in ("short", "lost")})
+    return Usage.from_json(record.usage)
 
 
 def _kept(share: Usage, ticket: Reservation) -> dict[str, Any]:
@@ -993,7 +998,7 @@ def _kept(share: Usage, ticket: Reservation) -> dict[str, Any]:
 def _again(ticket: Reservation, record: Record) -> Usage:
     """Charge again what the attempts cost that failed when this was recorded; its own usage."""
     usage = _usage_of(record)
-    lost = Usage(**record.usage["lost"]) if "lost" in record.usage else None
+    lost = Usage.from_json(record.usage["lost"]) if "lost" in record.usage else None
     for i in range(usage.calls - 1):
         ticket.another_attempt(stored=True, lost=None if i else lost)
     return replace(usage, calls=1, stored_calls=1)
@@ -1038,7 +1043,7 @@ def _label(part: Any) -> str:
     return spec_of(part) if hasattr(part, "registered") else getattr(part, "__name__", str(part))
 
 
-def _lasting(error: BaseException) -> bool:
+def lasting(error: BaseException) -> bool:
     """Does this error of one call leave those beside it worth their while?"""
     if isinstance(error, BudgetExhausted):
         return error.limit != "store"

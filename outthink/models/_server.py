@@ -60,11 +60,11 @@ def estimate_tokens(text: str) -> int:
     token for English prose, but one a digit and up to one a byte for rare scripts.
     """
     raw = text.encode("utf-8", errors="replace")
-    whole = len(raw) - sum(map(raw.count, _HALF))
+    whole = len(raw.translate(None, _HALF))
     return max(whole + (len(raw) - whole + 1) // 2, len(text.split()))
 
 
-_HALF = [bytes([b]) for b in range(128) if chr(b).isalpha() or chr(b).isspace()]
+_HALF = bytes(b for b in range(128) if chr(b).isalpha() or chr(b).isspace())
 
 
 def estimate_chat(messages: Sequence[Message]) -> int:
@@ -82,6 +82,19 @@ def estimate_chat(messages: Sequence[Message]) -> int:
         if message.get("tool_calls"):
             total += estimate_tokens(json.dumps(message["tool_calls"], default=str))
     return total
+
+
+def uncounted(name: str, prices: str, parameters: float) -> dict[str, str]:
+    """The limits of a budget that cannot hold, and why: ``prices`` names those that are missing."""
+    told: dict[str, str] = {}
+    if prices:
+        told["usd"] = (
+            f"the price of {name} is not known; give {prices} (USD per million tokens; 0 where it is "
+            "free)"
+        )
+    if not parameters:
+        told["flops"] = f"the size of {name} is not known; give parameters="
+    return told
 
 
 def configured() -> tuple[bool, str]:
@@ -240,6 +253,10 @@ class Server:
         except ValueError:
             shown = self.clean(raw.decode("utf-8", errors="replace"))
             raise Malformed(f"{self.host}: the answer is not JSON: {shown}") from None
+        return self._faultless(data)
+
+    def _faultless(self, data: Any) -> Any:
+        """What came, unless it is an error that a server sends as if all were well."""
         if isinstance(data, dict) and data.get("error"):
             raise ServerFailed(f"{self.host}: {self.told(data)}")
         return data
@@ -281,9 +298,8 @@ class Server:
             raise Malformed(f"{self.host}: a broken event in the stream") from None
         if not isinstance(value, dict):
             raise Malformed(f"{self.host}: an event in the stream that is no object")
-        if value.get("error"):
-            raise ServerFailed(f"{self.host}: {self.told(value)}")
-        return value
+        event: dict[str, Any] = self._faultless(value)
+        return event
 
     async def _lines(self, response: httpx.Response, most: int) -> AsyncIterator[str]:
         rest, first = list[bytes](), True

@@ -16,7 +16,6 @@ import inspect
 import os
 import shutil
 import tempfile
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,23 +39,12 @@ from outthink.core.model import (
 )
 from outthink.core.nouns import Floats, Message, text_of
 from outthink.core.registry import register, spec_of
+from outthink.models._shared import Shared
 
 #: bytes of key-value states that are kept for prefixes to come
 KEEP_BYTES = 512 << 20
 
-_ENGINES: dict[tuple[str, str, str, str], Engine] = {}
-_LOCK = threading.Lock()
-
-
-def _after_fork() -> None:
-    """The worker threads are the parent's: what is opened from now on gets its own."""
-    global _LOCK
-    _LOCK = threading.Lock()
-    _ENGINES.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_ENGINES: Shared[Engine] = Shared()
 
 
 def _need(module: str, extra: str = "local") -> Any:
@@ -480,10 +468,7 @@ class LocalModel:
     def __init__(self, spec: Local, name: str) -> None:
         self.spec, self.name, self.max_tokens = spec, name, spec.max_tokens
         key = (name, spec.path, spec.device, spec.dtype)
-        with _LOCK:
-            if key not in _ENGINES:
-                _ENGINES[key] = Engine(spec)
-            self.inside = _ENGINES[key]
+        self.inside = _ENGINES.get(key, lambda: Engine(spec))
         self.price = Price(flops_per_token=2.0 * self.inside.parameters)
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:

@@ -8,7 +8,7 @@ it continues a prefix.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ from outthink.models._server import (
     count,
     estimate_chat,
     estimate_tokens,
+    uncounted,
 )
 from outthink.models.prices import price_of
 
@@ -134,14 +135,9 @@ class OpenAIModel:
         listed = price_of(spec.name)
         known = listed or Price()
         #: limits of a budget that cannot hold, and why
-        self.uncounted: dict[str, str] = {}
-        if listed is None and (spec.usd_prompt is None or spec.usd_completion is None):
-            self.uncounted["usd"] = (
-                f"the price of {spec.name} is not known; give usd_prompt= and usd_completion= "
-                "(USD per million tokens; 0 where it is free)"
-            )
-        if not spec.parameters:
-            self.uncounted["flops"] = f"the size of {spec.name} is not known; give parameters="
+        unpriced = listed is None and (spec.usd_prompt is None or spec.usd_completion is None)
+        missing = "usd_prompt= and usd_completion=" if unpriced else ""
+        self.uncounted = uncounted(spec.name, missing, spec.parameters)
         self.hints = {
             PREFIX: "the probe found no way to continue a prefix: if the server has one, say so "
             "with prefix=continue, prefix or completions",
@@ -196,23 +192,19 @@ class OpenAIModel:
 
     async def _continues(self, mode: str, request: Request, ticket: Reservation) -> bool:
         """Does the server go on where the probe stops, if it is asked in this way?"""
-        sent: list[tuple[Any, ...]] = [()]
 
-        async def attempt() -> Reply:
-            sent[0] = self._dress
-            path, body = self._path(request, mode), self._body(request, mode)
+        async def once(asked: Request) -> Reply:
+            path, body = self._path(asked, mode), self._body(asked, mode)
             data = await self.server.post(path, body, PROBE_TOKENS)
             ticket.partial = self._used(data)
             try:
-                return self._reply(data, request)
+                return self._reply(data, asked)
             except Malformed as error:
                 # it has this endpoint, and what it says there is of no use
                 raise Unusable(str(error)) from None
 
         try:
-            reply = await self.server.insist(
-                ticket, attempt, lambda said: self._adapt(said, request, sent[0]) is not None
-            )
+            reply = await self._insist(request, ticket, once)
         except (Refused, NoSuchModel, Malformed, Unusable) as error:
             ticket.settle(ticket.partial or Usage(calls=1))
             if isinstance(error, NoSuchModel) and mode != "completions":
@@ -231,12 +223,18 @@ class OpenAIModel:
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """Answer a request, with retries; raises the ``ModelError`` of its cause."""
+        return await self._insist(request, ticket, lambda asked: self._once(asked, ticket))
+
+    async def _insist(
+        self, request: Request, ticket: Reservation, once: Callable[[Request], Awaitable[Reply]]
+    ) -> Reply:
+        """Ask ``once``, and again where the server failed or wants the request in another dress."""
         asked, sent = request, self._dress
 
         async def attempt() -> Reply:
             nonlocal sent
             sent = self._dress
-            return await self._once(asked, ticket)
+            return await once(asked)
 
         def adapt(said: str) -> bool:
             nonlocal asked

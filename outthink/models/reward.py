@@ -22,7 +22,7 @@ from outthink.core.errors import BadInput, Malformed, Refused
 from outthink.core.model import REWARD, Judged, Reply, Request
 from outthink.core.nouns import Message, text_of
 from outthink.core.registry import register
-from outthink.models._server import Address, Server, configured, count, estimate_chat
+from outthink.models._server import Address, Server, configured, count, estimate_chat, uncounted
 
 #: what the makers of known models ask for: part of the name, the mark after a step, the system text
 KNOWN = {
@@ -106,14 +106,8 @@ class RewardServerModel:
         self.name = f"{spec.name}@{self.server.place}/{' '.join(dials)}"
         self.price = Price(spec.usd_prompt or 0.0, 0.0, None, 2.0 * spec.parameters)
         #: limits of a budget that cannot hold, and why
-        self.uncounted: dict[str, str] = {}
-        if spec.usd_prompt is None:
-            self.uncounted["usd"] = (
-                f"the price of {spec.name} is not known; give usd_prompt= (USD per million tokens; "
-                "0 where it is free)"
-            )
-        if not spec.parameters:
-            self.uncounted["flops"] = f"the size of {spec.name} is not known; give parameters="
+        missing = "usd_prompt=" if spec.usd_prompt is None else ""
+        self.uncounted = uncounted(spec.name, missing, spec.parameters)
         base = self.server.base.removesuffix("/v1")
         self.server.base = base
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,6 @@ def dump(value: Any) -> str:
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":"), default=_plain)
     return text
-
-
-def dotted(node: Iterable[int]) -> str:
-    """A node as a text: ``0.3.1``."""
-    return ".".join(str(i) for i in node)
 
 
 def node_of(text: str) -> Node:

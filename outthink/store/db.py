@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from outthink.core.budget import Usage
 from outthink.core.errors import BadInput, MissingNeed, StoreError, nearest
-from outthink.core.nouns import Node, digest, text_of
+from outthink.core.nouns import Node, digest, dotted, text_of
 from outthink.core.run import Record
 from outthink.store import schema
-from outthink.store.address import Address, clean, dotted, dump, key_of, node_of
+from outthink.store.address import Address, clean, dump, key_of, node_of
 from outthink.store.worker import Get, Put, Task, Worker
 
 __all__ = ["Address", "Store", "StoredRun", "StoredSample"]

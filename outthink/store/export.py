@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outthink.core.errors import BadInput, MissingNeed, StoreError
+from outthink.core.nouns import dotted
 
 if TYPE_CHECKING:
     from outthink.core.nouns import Node
@@ -45,7 +46,6 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 def row_of(run: StoredRun, sample: StoredSample) -> dict[str, Any]:
     """One sample with what is needed to learn from it, as plain values."""
-    dot = ".".join
     return {
         "run": run.id,
         "strategy": run.strategy,
@@ -54,8 +54,8 @@ def row_of(run: StoredRun, sample: StoredSample) -> dict[str, Any]:
         "question": run.question,
         "reference": run.problem.get("reference"),
         "run_answer": (run.answer or {}).get("answer"),
-        "node": dot(map(str, sample.node)),
-        "parent": dot(map(str, sample.parent)) if sample.parent is not None else None,
+        "node": dotted(sample.node),
+        "parent": dotted(sample.parent) if sample.parent is not None else None,
         "role": sample.role,
         "delta": sample.delta,
         "text": sample.text,
@@ -266,7 +266,7 @@ def render(run: StoredRun, samples: Sequence[StoredSample], width: int = 100) ->
         facts = [] if sample.role == "main" else [_line(sample.role, 24)]
         facts += [f"{sample.tokens} tok", _line(sample.finish, 12), _scores(sample)]
         facts += ["from store"] if sample.stored else []
-        name = ".".join(map(str, sample.node))
+        name = dotted(sample.node)
         head = f"{lead}{'*' if final else ' '}{name.ljust(flat)}  "
         head += f"[{', '.join(f for f in facts if f)}]  "
         print(head + _line(sample.delta, max(width - len(head), 24)), file=out)
@@ -319,7 +319,7 @@ def _tree_lines(samples: Sequence[StoredSample]) -> list[tuple[str, StoredSample
         if node in known:
             lines.append((lead, known[node]))
         else:
-            lines.append((f"{lead} {'.'.join(map(str, node))}  (root)", None))
+            lines.append((f"{lead} {dotted(node)}  (root)", None))
         inner = below.get(node, [])
         for i, child in reversed(list(enumerate(inner))):
             last = i == len(inner) - 1

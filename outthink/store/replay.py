@@ -19,8 +19,8 @@ from outthink.core import errors, registry
 from outthink.core.budget import Budget, Meter, Price, Reservation, Usage
 from outthink.core.errors import BadInput, BudgetExhausted, ModelError, OutthinkError
 from outthink.core.model import Judged, Reply, Request
-from outthink.core.nouns import Answer, Message, Node, Problem, canonical, digest
-from outthink.core.run import Reader, Record, Run, World, _unwrapped, execute
+from outthink.core.nouns import Answer, Message, Node, Problem, canonical, digest, dotted
+from outthink.core.run import Reader, Record, Run, World, _unwrapped, execute, lasting, sample_name
 
 if TYPE_CHECKING:
     from outthink.store.db import Store, StoredRun
@@ -94,7 +94,7 @@ class StoreOnly:
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """Refuse: what is asked here was not stored."""
         asked = f"max_tokens={request.max_tokens}, temperature={request.temperature:g}"
-        places = ", ".join(".".join(map(str, node)) for node in request.nodes[:4])
+        places = ", ".join(map(dotted, request.nodes[:4]))
         self.lacks = f"sample {places} of {self.name} with {asked}"
         return await self._refuse(ticket, list(request.nodes))
 
@@ -106,8 +106,7 @@ class StoreOnly:
         return await self._refuse(ticket, [digest(item.key()) for item in items])
 
     async def _refuse(self, ticket: Reservation, asked: Sequence[Any]) -> NoReturn:
-        known = next((self._failed[what] for what in asked if what in self._failed), None)
-        if known is not None and self.refusal != "end":
+        if (known := self._known_failure(asked)) is not None:
             await self._fail_again(ticket, known)
         if self.refusal == "wait":
             ticket.partial = Usage()
@@ -119,12 +118,18 @@ class StoreOnly:
 
     def recorded_cost(self, nodes: Sequence[Node]) -> Usage | None:
         """What a call for these nodes cost that gave nothing; ``None`` where it gave something."""
-        known = next((self._failed[node] for node in nodes if node in self._failed), None)
-        if known is None or self.refusal == "end":
+        known = self._known_failure(nodes)
+        if known is None:
             return None
-        attempts = Usage(calls=known["attempts"])
-        cost = Usage(**known["cost"]) + Usage(**known["lost"]) + attempts
-        return replace(cost, stored_calls=cost.calls)
+        cost = Usage.from_json(known["cost"]) + Usage.from_json(known["lost"])
+        calls = cost.calls + known["attempts"]
+        return replace(cost, calls=calls, stored_calls=calls)
+
+    def _known_failure(self, asked: Sequence[Any]) -> Mapping[str, Any] | None:
+        """The event of the call that gave nothing of these; a what-if has none."""
+        if self.refusal == "end":
+            return None
+        return next((self._failed[what] for what in asked if what in self._failed), None)
 
     async def _wait(self) -> None:
         """Until the run, or the strategy, ends this call."""
@@ -136,9 +141,9 @@ class StoreOnly:
 
     async def _fail_again(self, ticket: Reservation, known: Mapping[str, Any]) -> NoReturn:
         """Fail, or be cancelled, as in the recorded run, at what it cost."""
+        lost, cost = Usage.from_json(known["lost"]), Usage.from_json(known["cost"])
         for i in range(known["attempts"]):
-            ticket.another_attempt(stored=True, lost=None if i else Usage(**known["lost"]))
-        cost = Usage(**known["cost"])
+            ticket.another_attempt(stored=True, lost=None if i else lost)
         ticket.partial, ticket.whole = replace(cost, stored_calls=cost.calls), True
         if known["kind"] == "cancelled":
             await self._wait()
@@ -147,9 +152,10 @@ class StoreOnly:
         kind = getattr(errors, str(known["type"]), None)
         if not (isinstance(kind, type) and issubclass(kind, ModelError)):
             kind = ModelError
-        if issubclass(kind, (errors.NotAuthorised, errors.NoSuchModel, errors.Refused)):
+        error = kind(str(known["error"]))
+        if not lasting(error):
             await anyio.sleep(_QUIET)  # it ends what is beside it, which was there before it
-        raise kind(str(known["error"]))
+        raise error
 
     async def aclose(self) -> None:
         """Close the model that counted, if one was opened."""
@@ -244,8 +250,7 @@ async def replay(
     meter = Meter(budget)
     if "probe" in run.facts:
         # what the server could do was found out within the budget
-        known = {k: v for k, v in run.facts["probe"].items() if k != "total_tokens"}
-        probe = Usage(**known)
+        probe = Usage.from_json(run.facts["probe"])
         meter.charge(replace(probe, stored_calls=probe.calls))
     live = Run(problem.public(), World(models, found, view), meter, run.seed)
     same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget
@@ -255,7 +260,7 @@ async def replay(
             if isinstance(what, str):
                 view.lacking.add(what)
             elif what not in had:
-                view.lacking.add(f"{run.seed}:{'.'.join(map(str, what))}")
+                view.lacking.add(sample_name(run.seed, what))
         if run.stopped != "seconds":  # what the replay takes is not what the run took
             meter.budget = replace(budget, seconds=None)
     for stand_in in models.values():

@@ -155,11 +155,7 @@ def _plain(text: str, names: Sequence[str]) -> str:
     """A judgement without thinking and dress; what JSON, tags and brackets say as ``name: value``."""
     said = _fields(spoken(text), names).replace("\uff1a", ":")
     said = re.sub(r"[\u2010-\u2015\u2212]", "-", said)
-    said = re.sub(
-        r"\[\[[ \t]*+([^\[\]\s](?:[^\[\]\n]{0,10}[^\[\]\s])?+)[ \t]*+\]\]",
-        rf"\n{names[0]}: \1\n",
-        said,
-    )
+    said = _BRACKETS.sub(rf"\n{names[0]}: \1\n", said)
     if names is _VERDICT_FIELDS:  # C is the tie of those who write [[A]], [[B]], [[C]]
         said = said.replace(f"\n{names[0]}: C\n", f"\n{names[0]}: tie\n")
     said = re.sub(rf"<({'|'.join(names)})>", rf"\n{names[0]}: ", said, flags=re.IGNORECASE)

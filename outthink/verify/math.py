@@ -163,9 +163,9 @@ class Workers:
                 if reply is not None and reply["found"] is not None:
                     if worker.late:  # stopped just after it had answered
                         self._drop(worker)
-                        return int(reply["found"])
-                    with self._lock:
-                        self._idle.append(worker)
+                    else:
+                        with self._lock:
+                            self._idle.append(worker)
                     return int(reply["found"])
                 self._drop(worker)
                 if worker.late or reply is not None:  # out of time, or of memory

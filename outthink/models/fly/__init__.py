@@ -32,22 +32,12 @@ from outthink.core.model import (
 )
 from outthink.core.nouns import Message, text_of
 from outthink.core.registry import register
+from outthink.models._shared import Shared
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-_ENGINES: dict[tuple[str, int], Any] = {}
-_LOCK = threading.Lock()
-
-
-def _after_fork() -> None:
-    """The worker threads are the parent's: what is opened from now on gets its own."""
-    global _LOCK
-    _LOCK = threading.Lock()
-    _ENGINES.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+#: tokenizers, decoders and reward networks in use, by folder (and batch width)
+_LOADED: Shared[Any] = Shared()
 
 
 def prompt_of(messages: Sequence[Message]) -> str:
@@ -73,11 +63,8 @@ def remark(messages: Sequence[Message]) -> str | None:
 def _tokenizer(folder: Path) -> Any:
     from outthink.models.fly.tokenizer import Tokenizer
 
-    with _LOCK:
-        key = (f"tokenizer {folder}", 0)
-        if key not in _ENGINES:
-            _ENGINES[key] = Tokenizer.load(folder / "tokenizer.json")
-        return _ENGINES[key]
+    path = folder / "tokenizer.json"
+    return _LOADED.get(("tokenizer", str(folder)), lambda: Tokenizer.load(path))
 
 
 def _folder(path: str) -> Path:
@@ -125,11 +112,10 @@ class FlyModel:
         folder = _folder(spec.weights)
         self.native_n = True
         self.tokenizer = _tokenizer(folder)
-        with _LOCK:
-            key = (str(folder), spec.max_rows)
-            if key not in _ENGINES:
-                _ENGINES[key] = Decoder(Network(folder), self.tokenizer, spec.max_rows)
-            self._decoder = _ENGINES[key]
+        self._decoder = _LOADED.get(
+            ("decoder", str(folder), spec.max_rows),
+            lambda: Decoder(Network(folder), self.tokenizer, spec.max_rows),
+        )
         network = self._decoder.network
         self.name = f"fly@{network.digest}"
         self.context: int = network.context
@@ -235,11 +221,9 @@ class FlyReward:
         folder = _folder(spec.weights or str(WEIGHTS / "prm"))
         home = folder if (folder / "tokenizer.json").exists() else folder.parent
         self.tokenizer = _tokenizer(home)
-        with _LOCK:
-            key = (f"prm {folder}", 0)
-            if key not in _ENGINES:
-                _ENGINES[key] = (Network(folder, block=16), threading.Lock())
-            self._network, self._busy = _ENGINES[key]
+        self._network, self._busy = _LOADED.get(
+            ("prm", str(folder)), lambda: (Network(folder, block=16), threading.Lock())
+        )
         self.name = f"fly-prm@{self._network.digest}"
         self.price = Price(flops_per_token=2.0 * self._network.parameters)
         self._newline = self.tokenizer.encode("\n")[0]
