@@ -202,12 +202,13 @@ class MeterMachine(RuleBasedStateMachine):
         self._pop(data)[0].release()
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data())
-    def retry(self, data):
-        claim, _, _ = data.draw(st.sampled_from(self.claims))
+    @rule(data=st.data(), share=st.floats(0, 1))
+    def retry(self, data, share):
+        claim, prompt, completion = data.draw(st.sampled_from(self.claims))
+        lost = PRICE.usage(prompt, int(share * completion), calls=0) if share else None
         try:
-            claim.another_attempt()
-            self._pay(claim.meter, Usage(calls=1))
+            claim.another_attempt(lost=lost)
+            self._pay(claim.meter, Usage(calls=1) + (lost or Usage()))
         except BudgetExhausted:
             pass
 
