@@ -15,7 +15,8 @@ from typing import Any
 
 import anyio
 
-from outthink.tasks import chain
+from outthink.tasks import problems as problems_of
+from outthink.tasks.base import TaskProblem
 from outthink.train.evaluate import Contender, Result, coverage, measure, paired
 
 LEVEL = "medium"
@@ -51,9 +52,7 @@ def run_demo(
     A second run in the same folder pays for nothing again: every call is in ``calls.db`` there.
     """
     out.mkdir(parents=True, exist_ok=True)
-    problems = [
-        p for p, _ in zip(chain.level_problems(LEVEL, "test", 7), range(count), strict=False)
-    ]
+    problems = problems_of("chain", LEVEL, "test", count, 7)
     lineup = contenders()
 
     async def main() -> list[Result]:
@@ -129,7 +128,7 @@ def _page(
     picture: Path,
     rows: Sequence[dict[str, Any]],
     results: Sequence[Result],
-    problems: Sequence[chain.ChainProblem],
+    problems: Sequence[TaskProblem],
 ) -> str:
     image = base64.b64encode(picture.read_bytes()).decode()
     body = "".join(
@@ -171,9 +170,7 @@ share of problems that at least one of k samples solves.</p>
 """
 
 
-def _example(
-    problem: chain.ChainProblem, single: Result, vote: Result, guided: Result, i: int
-) -> str:
+def _example(problem: TaskProblem, single: Result, vote: Result, guided: Result, i: int) -> str:
     parts = []
     for name, r in (("one sample", single), ("vote", vote), ("reward model", guided)):
         answer = r.answers[i]

@@ -26,6 +26,7 @@ import numpy as np
 from outthink.api import asolve, needs_of
 from outthink.core.budget import Budget, Meter, Reservation, Usage
 from outthink.core.errors import (
+    BadInput,
     BudgetExhausted,
     MissingNeed,
     ModelError,
@@ -599,3 +600,237 @@ def check_verifier(verifier: Any, texts: Sequence[str] = (), question: str = QUE
                 await opened[spec].aclose()
 
     _alone(main)
+
+
+def check_inside(model: Any, question: str = QUESTION, tolerance: float = 1e-3) -> None:
+    """Raise ``AssertionError`` when the inside of a model (a spec, a model or an ``Inside``) breaks a law.
+
+    Two ways to one number may differ by ``tolerance`` (absolute, for logits and log-probabilities;
+    relative to the largest for hidden states): a model in bfloat16 needs a wider one than 1e-3.
+
+    The laws: *tokens* (a text comes back from its ids), *logits* (those of a beginning do not depend on
+    what follows), *states* (reading in parts, token by token or in a batch gives what reading at once
+    gives; going on from a state leaves it and its forks as they are), *score* (the log-softmax of the
+    logits), *hidden* (the head makes the logits of layer -1, and of the last layer after the norm),
+    *attention* (rows sum to one and look back only), *steer* (what is added to a layer is there, and
+    goes on with the state), *write* (bias and processors in their order decide what is drawn; a seed
+    decides a text, alone and in company; log-probabilities are the model's own; stop strings and
+    limits hold) and *errors* (``BadInput`` for what is not there).
+    """
+    from outthink.models.inside import Inside
+
+    if isinstance(model, str) or hasattr(model, "open"):
+        model = build(model, "model").open()
+    inside: Any = getattr(model, "inside", model)
+    law(isinstance(inside, Inside), "inside", f"{inside!r} lacks some of the doors of Inside")
+    ids = tuple(inside.prompt(Problem.of(question).messages))[: max(4, inside.context // 2)]
+    law(len(ids) >= 4, "tokens", f"the prompt of {question!r} has {len(ids)} ids: ask more")
+    law(all(0 <= i < inside.vocabulary for i in ids), "tokens", "a prompt is not of the vocabulary")
+    law(all(0 <= i < inside.vocabulary for i in inside.ends), "tokens", "an end is not in it")
+    text = inside.decode(inside.encode(question))
+    law(text.strip() == question.strip(), "tokens", f"{question!r} comes back as {text!r}")
+    _check_states(inside, ids, tolerance)
+    _check_layers(inside, ids, tolerance)
+    _check_writing(inside, ids, tolerance)
+    _check_inside_errors(inside, ids)
+
+
+def _near(name: str, found: Any, wanted: Any, tolerance: float, said: str) -> None:
+    a, b = np.asarray(found), np.asarray(wanted)
+    law(a.shape == b.shape, name, f"{said}: the shapes are {a.shape} and {b.shape}")
+    law(a.dtype == np.float64, name, f"{said}: {a.dtype} is not float64")
+    gap = float(np.abs(a - b).max(initial=0.0))
+    law(gap <= tolerance, name, f"{said}: they differ by {gap:.2g}, more than {tolerance:g}")
+
+
+def _check_states(inside: Any, ids: tuple[int, ...], tolerance: float) -> None:
+    from outthink.models.inside import log_softmax
+
+    logits = inside.logits(ids)
+    law(logits.shape == (len(ids), inside.vocabulary), "logits", f"their shape is {logits.shape}")
+    law(bool(np.isfinite(logits).all()), "logits", "some are not finite")
+    half = len(ids) // 2
+    _near("logits", inside.logits(ids[:half]), logits[:half], tolerance, "the beginning alone")
+    state = inside.read(ids[:1])
+    for at in range(1, len(ids)):
+        _near("states", state.logits, logits[at - 1], tolerance, f"token by token, at {at}")
+        (state,) = inside.advance([state], [ids[at]])
+    law(tuple(state.ids) == ids, "states", f"what was read is {state.ids}, not {ids}")
+    _near("states", state.logits, logits[-1], tolerance, "token by token")
+    first = inside.read(ids[:half])
+    parts = inside.read(ids[half:], first)
+    law(tuple(parts.ids) == ids, "states", f"read in two parts it is {parts.ids}, not {ids}")
+    _near("states", parts.logits, logits[-1], tolerance, "read in two parts")
+    a, b = ids[0], next((i for i in ids if i != ids[0]), ids[0])
+    fork, before = state.fork(), state.logits.copy()
+    law(inside.advance([], []) == [], "states", "no states give some")
+    mixed = inside.advance([state, fork, first, state], [a, b, a, b])
+    for found, wanted in zip(
+        mixed, ((*ids, a), (*ids, b), (*ids[:half], a), (*ids, b)), strict=True
+    ):
+        law(tuple(found.ids) == wanted, "states", f"in a batch {wanted} became {found.ids}")
+        _near("states", found.logits, inside.logits(wanted)[-1], tolerance, "in a batch")
+    again = inside.advance(mixed[:2], [b, a])
+    for kept in (state, fork):
+        law(tuple(kept.ids) == ids, "states", "going on from a fork changed another")
+        _near("states", kept.logits, before, 0.0, "going on from a fork changed another")
+    late = inside.advance([mixed[1], mixed[0], fork], [a, b, a])
+    for found, wanted in ((again[0], (*ids, a, b)), (late[0], (*ids, b, a)), (late[2], (*ids, a))):
+        law(tuple(found.ids) == wanted, "states", f"of a fork: {found.ids}, not {wanted}")
+        _near("states", found.logits, inside.logits(wanted)[-1], tolerance, "a fork of a fork")
+    own = log_softmax(logits)[np.arange(half - 1, len(ids) - 1), list(ids[half:])]
+    _near("score", inside.score(ids[:half], ids[half:]), own, tolerance, "a given text")
+    law(inside.score(ids, ()).shape == (0,), "score", "an empty text has a score")
+
+
+def _check_layers(inside: Any, ids: tuple[int, ...], tolerance: float) -> None:
+    logits, last = inside.logits(ids), inside.layers
+    shape = (len(ids), inside.width)
+    for layer in range(-1, last + 1):
+        found = inside.hidden(ids, layer)
+        law(found.shape == shape, "hidden", f"layer {layer} has shape {found.shape}, not {shape}")
+        law(bool(np.isfinite(found).all()), "hidden", f"layer {layer} is not finite")
+        short = inside.hidden(ids[:2], layer)
+        scale = tolerance * max(1.0, float(np.abs(found).max()))
+        _near("hidden", short, found[:2], scale, f"layer {layer} of a beginning")
+        if layer in (-1, last):
+            _near(
+                "hidden", inside.lens(found, layer), logits, tolerance, f"the lens of layer {layer}"
+            )
+    back = np.triu(np.ones((len(ids), len(ids)), bool), 1)
+    for block in range(last):
+        look = inside.attention(ids, block)
+        wanted = (inside.heads, len(ids), len(ids))
+        law(look.shape == wanted, "attention", f"block {block} has {look.shape}, not {wanted}")
+        law(bool((look >= 0).all()), "attention", f"block {block} has negative weights")
+        law(not look[:, back].any(), "attention", f"block {block} looks ahead")
+        _near("attention", look.sum(axis=2), np.ones(wanted[:2]), tolerance, "the sum of a row")
+    for layer in sorted({0, last // 2, last}):
+        plain = inside.hidden(ids, layer)
+        vector = np.random.default_rng(layer).normal(size=inside.width) * np.abs(plain).mean()
+        steer = {layer: vector}
+        scale = tolerance * max(1.0, float(np.abs(plain).max()))
+        _near(
+            "steer", inside.hidden(ids, layer, steer=steer), plain + vector, scale, f"layer {layer}"
+        )
+        wanted = inside.logits(ids, steer=steer)
+        moved = float(np.abs(wanted - logits).max())
+        law(moved > 0, "steer", f"layer {layer}: the logits do not move")
+        (found,) = inside.advance([inside.read(ids[:-1], steer=steer)], ids[-1:])
+        _near("steer", found.logits, wanted[-1], tolerance, f"layer {layer}, going on")
+        beside = inside.advance(
+            [inside.read(ids[:-1]), inside.read(ids[:-1], steer=steer)], ids[-1:] * 2
+        )
+        _near("steer", beside[0].logits, logits[-1], tolerance, "beside a steered text")
+        _near("steer", beside[1].logits, wanted[-1], tolerance, "beside a plain text")
+    _near("steer", inside.logits(ids), logits, 0.0, "when it is over")
+
+
+def _check_writing(inside: Any, ids: tuple[int, ...], tolerance: float) -> None:
+    a = next(i for i in ids if i not in inside.ends)
+    b = next((i for i in ids if i not in inside.ends and i != a), a)
+    most = min(8, inside.context - len(ids) - 1)
+
+    def write(**params: Any) -> list[Any]:
+        params.setdefault("max_tokens", most)
+        rows: list[Any] = inside.write(ids, **params)
+        law(len(rows) == params.get("n", 1), "write", f"{len(rows)} texts for {params.get('n', 1)}")
+        for row in rows:
+            law(1 <= len(row.ids) <= params["max_tokens"], "write", f"{len(row.ids)} tokens")
+            own = inside.score(ids, row.ids)
+            _near("write", row.logprobs, own, tolerance, "log-probabilities and the model's own")
+            ended = {"stop": row.ids[-1] in inside.ends, "step": row.stopped_by is not None}
+            fine = ended.get(row.finish, len(row.ids) == params["max_tokens"])
+            law(fine, "write", f"it ends with {row.finish!r}")
+        return rows
+
+    (greedy,) = write(temperature=0.0)
+    for at, token in enumerate(greedy.ids):
+        best = inside.logits((*ids, *greedy.ids[:at]))[-1]
+        gap = float(best.max() - best[token])
+        law(gap <= tolerance, "write", "at temperature 0 it does not take the likeliest token")
+    (on,) = inside.write(inside.read(ids), max_tokens=most, temperature=0.0)
+    law(on.ids == greedy.ids, "write", "after a state it differs from after its ids")
+    rows = write(n=4, temperature=20.0)
+    law(len({r.ids for r in rows}) > 1, "write", "four seeds at temperature 20 are one text")
+    seeds = (3, 1, 0, 2)
+    mixed = write(n=4, seeds=seeds, temperature=20.0)
+    law([m.ids for m in mixed] == [rows[s].ids for s in seeds], "write", "a seed gives two texts")
+    alone = write(seeds=(2,), temperature=20.0)[0]
+    law(alone.ids == rows[2].ids, "write", "a text depends on those beside it")
+    for much in (1e6, math.inf):
+        forced = write(bias={a: much})[0]
+        law(set(forced.ids) == {a}, "write", f"with a bias of {much:g} it draws {forced.ids}")
+    taken = write(n=4, temperature=20.0, bias={rows[0].ids[0]: -math.inf})
+    law(rows[0].ids[0] not in {i for t in taken for i in t.ids}, "write", "-inf forbids nothing")
+    seen: list[tuple[tuple[int, ...], float, float]] = []
+
+    def first(read: tuple[int, ...], logits: Any) -> Any:
+        seen.append((tuple(read), float(logits[a]), float(inside.read(read).logits[a])))
+        logits[:] = -math.inf
+        logits[b] = 7.0
+        return logits
+
+    def second(read: tuple[int, ...], logits: Any) -> Any:
+        law(logits[b] == 7.0, "write", "a processor does not get what the one before it gave")
+        return logits
+
+    (led,) = write(bias={a: 2.5}, processors=(first, second), max_tokens=min(3, most))
+    law(set(led.ids) == {b}, "write", f"a processor that leaves {b} only gets {led.ids}")
+    for at, (read, given, own) in enumerate(seen):
+        law(read == (*ids, *led.ids[:at]), "write", "a processor sees other ids than were read")
+        law(abs(given - own - 2.5) <= tolerance, "write", "a processor does not see the bias")
+    mark = inside.decode(greedy.ids)[:1]
+    if mark:
+        (cut,) = write(temperature=0.0, stop=(mark,))
+        law(
+            cut.finish == "step" and cut.stopped_by == mark, "write", f"it passes the stop {mark!r}"
+        )
+        law(mark not in cut.text, "write", f"the stop {mark!r} is in the text {cut.text!r}")
+
+
+def _check_inside_errors(inside: Any, ids: tuple[int, ...]) -> None:
+    state, wide = inside.read(ids), np.zeros(inside.width + 1)
+    long = ids[:1] * (inside.context + 1)
+    bad: dict[str, Callable[[], Any]] = {
+        "no ids": lambda: inside.logits(()),
+        "no ids to score after": lambda: inside.score((), ids),
+        "no ids to read": lambda: inside.read((), state),
+        "an id beyond the vocabulary": lambda: inside.logits((*ids, inside.vocabulary)),
+        "a negative id": lambda: inside.read((*ids, -1)),
+        "a text for ids": lambda: inside.logits("ids"),
+        "a token beyond the vocabulary": lambda: inside.advance([state], [inside.vocabulary]),
+        "fewer tokens than states": lambda: inside.advance([state, state], ids[:1]),
+        "too many ids": lambda: inside.hidden(long),
+        "too many ids after a state": lambda: inside.read(long[1:], state),
+        "a text too long to score": lambda: inside.score(ids, long[1:]),
+        "no room to write": lambda: inside.write(long[1:]),
+        "a layer beyond the last": lambda: inside.hidden(ids, inside.layers + 1),
+        "a layer below -1": lambda: inside.hidden(ids, -2),
+        "a block beyond the last": lambda: inside.attention(ids, inside.layers),
+        "hidden states of another width": lambda: inside.lens(wide),
+        "a vector of another width": lambda: inside.read(ids, steer={0: wide}),
+        "a vector at an unknown layer": lambda: inside.logits(
+            ids, steer={inside.layers + 1: wide[1:]}
+        ),
+        "a bias beyond the vocabulary": lambda: inside.write(ids, bias={inside.vocabulary: 1.0}),
+        "fewer seeds than texts": lambda: inside.write(ids, n=2, seeds=(1,)),
+        "no texts": lambda: inside.write(ids, n=0),
+        "no tokens": lambda: inside.write(ids, max_tokens=0),
+        "a negative temperature": lambda: inside.write(ids, temperature=-1.0),
+        "an empty stop string": lambda: inside.write(ids, stop=("",)),
+        "a processor of another shape": lambda: inside.write(
+            ids, processors=(lambda read, logits: logits[1:],)
+        ),
+        "a processor that forbids all": lambda: inside.write(
+            ids, processors=(lambda read, logits: logits - math.inf,)
+        ),
+    }
+    for name, act in bad.items():
+        try:
+            act()
+        except BadInput:
+            continue
+        except Exception as error:
+            raise AssertionError(f"law 'errors' is broken: {name} raises {error!r}") from error
+        law(False, "errors", f"{name}: no BadInput")

@@ -181,7 +181,7 @@ def test_the_nearest_name_is_offered(args: tuple[str, ...], said: str) -> None:
         ("solve", EASY, "--seed", "x"),
         ("solve", EASY, "--concurrency", "0"),
         ("solve", EASY, "--budget", "tokens=-1"),
-        ("fly", "problem", "--steps", "13"),
+        ("fly", "problem", "--dial", "steps=13"),
         ("fly", "train", "--seconds", "soon"),
         ("show", "no-such-run"),
         ("nothing",),
@@ -397,15 +397,39 @@ def test_a_run_is_remembered_shown_replayed_and_exported(tmp_path: Path) -> None
 
 def test_fly_problem_prints_the_problem_of_its_dials() -> None:
     made = chain.make(5, 2, 3)
-    done = call("fly", "problem", "--family", "chain", "--steps", "5", "--seed", "3")
+    done = call("fly", "problem", "--family", "chain", "--dial", "steps=5", "--seed", "3")
     assert done.stdout == made.question + "\n"
-    assert (
-        made.solution in call("fly", "problem", "--steps", "5", "--seed", "3", "--solution").stdout
-    )
-    found = json.loads(call("fly", "problem", "--steps", "5", "--seed", "3", "--json").stdout)
+    args = ("fly", "problem", "--dial", "steps=5", "--dial", "digits=2", "--seed", "3")
+    assert made.solution in call(*args, "--solution").stdout
+    found = json.loads(call(*args, "--json").stdout)
     assert found["question"] == made.question
     assert found["split"] == made.split
     assert "answer" not in found
+    for name in ("countdown", "lookup", "program"):
+        found = json.loads(call("fly", "problem", "--family", name, "--thoughts", "--json").stdout)
+        assert found["family"] == name
+        assert "</think>" in found["thoughts"]
+
+
+@pytest.mark.parametrize(
+    ("dial", "said"),
+    [("steps", "NAME=NUMBER"), ("steps=many", "NAME=NUMBER"), ("hops=2", "its dials are steps, digits"),
+     ("steps=0", "from 1 to 12")],
+)  # fmt: skip
+def test_fly_problem_says_what_a_dial_may_be(dial: str, said: str) -> None:
+    done = call("fly", "problem", "--dial", dial)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_fly_problems_writes_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    args = ("fly", "problems", "--family", "lookup", "--count", "5", "--out", str(file), "--json")
+    assert json.loads(call(*args).stdout)["problems"] == 5
+    assert len(file.read_text().splitlines()) == 5
+    missing = call("fly", "problems", "--out", str(tmp_path / "no" / "p.jsonl"))
+    assert missing.exit_code == 1
+    assert "cannot write" in missing.stderr
 
 
 def test_fly_train_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,7 +467,7 @@ def test_fly_train_stops_in_time_and_goes_on(
     assert json.loads(second.stdout)["finished"] is True
     assert "step 1" in first.stderr
     assert [c[0] for c in calls] == ["language", "language", "reward"]
-    assert calls[0][1] == 1_000_000
+    assert calls[0][1] == 750_000  # three quarters of them before its own attempts
     assert 50 < calls[0][3] <= 60
     assert calls[2][1:] == (tmp_path, tmp_path / "prm")
 

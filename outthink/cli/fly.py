@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +26,15 @@ from outthink.cli.base import (
     say,
     show_table,
 )
+from outthink.cli.fly_export import export
 from outthink.core.errors import BadInput, WorldError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LEVELS = ("easy", "medium", "hard")
+FAMILIES = ("chain", "countdown", "lookup", "program")
+SIZES = ("fly", "xs", "l")
 
 
 @click.group(cls=Group)
@@ -37,45 +42,106 @@ def fly() -> None:
     """The bundled model: its problems, training, evaluation, card."""
 
 
+fly.add_command(export)
+
+
 # -- problems ------------------------------------------------------------------------------------
 
 
-@fly.command()
-@click.option(
-    "--family", type=click.Choice(["chain"]), default="chain", show_default=True,
+def _dials(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for value in values:
+        name, equals, number = value.partition("=")
+        if not equals or not number.strip().lstrip("-").isdigit():
+            raise BadInput(f"--dial {value}: write NAME=NUMBER, such as --dial steps=6")
+        found[name.strip()] = int(number)
+    return found
+
+
+def _made(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
+_family = click.option(
+    "--family", type=click.Choice(FAMILIES), default="chain", show_default=True,
     help="The kind of problem.",
 )  # fmt: skip
+
+
+@fly.command()
+@_family
 @click.option(
-    "--steps", type=click.IntRange(1, 12), default=6, show_default=True, help="Dependent steps."
-)
-@click.option(
-    "--digits", type=click.IntRange(1, 4), default=2, show_default=True,
-    help="Digits of the largest number.",
+    "--dial", "dials", multiple=True, callback=_dials, metavar="NAME=N",
+    help="How hard: chain has steps and digits, countdown numbers, top and target, "
+    "lookup hops and facts, program lines and examples.",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Which problem of these dials.")
 @click.option("--solution", is_flag=True, help="Show the steps and the answer too.")
+@click.option("--thoughts", is_flag=True, help="Show what may be thought before the answer.")
 @common
-def problem(family: str, steps: int, digits: int, seed: int, solution: bool) -> None:
+def problem(family: str, dials: dict[str, int], seed: int, solution: bool, thoughts: bool) -> None:
     """Print the problem of these dials and seed."""
-    from outthink.tasks import chain
+    import random
 
-    made = chain.make(steps, digits, seed)
-    facts: dict[str, Any] = {
-        "family": family,
-        "steps": steps,
-        "digits": digits,
-        "seed": seed,
-        "split": made.split,
-        "question": made.question,
-    }
-    if solution:
-        facts |= {"solution": made.solution, "answer": str(made.answer)}
+    from outthink.tasks import family as family_named
+    from outthink.tasks.base import check_dials
+
+    maker = family_named(family)
+    _made(lambda: check_dials(family, dials, maker.DIALS))
+    made = maker.make(seed=seed, **dials)
+    facts = made.record()
+    if not solution:
+        del facts["solution"], facts["answer"]
+    if thoughts:
+        pieces, answer = maker.thoughts(made, random.Random(seed))
+        facts["thoughts"] = "".join(text for text, _ in pieces) + "</think>\n" + answer
     if flags().json:
         print_json(facts)
         return
     print(made.question)
-    if solution:
-        print(f"\n{made.solution}", end="")
+    for name in ("solution", "thoughts"):
+        if name in facts:
+            print(f"\n{facts[name]}", end="")
+
+
+@fly.command()
+@_family
+@click.option("--level", type=click.Choice(LEVELS), default="medium", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["train", "dev", "test"]), default="dev", show_default=True
+)
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Which problems.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True,
+    help="The JSON lines file that is written.",
+)  # fmt: skip
+@common
+def problems(family: str, level: str, split: str, count: int, seed: int, out: Path) -> None:
+    """Write problems of a level and split to a JSON lines file, with solutions."""
+    from outthink.tasks import problems as problems_of
+    from outthink.tasks.base import export
+
+    made = _made(lambda: problems_of(family, level, split, count, seed))
+    try:
+        written = export(made, out)
+    except OSError as error:
+        raise WorldError(f"cannot write {out}: {error.strerror}") from None
+    facts = {
+        "file": str(out),
+        "problems": written,
+        "family": family,
+        "level": level,
+        "split": split,
+    }
+
+    def text(_: Console) -> None:
+        print(f"{written} problems in {out}")
+
+    give(facts, text)
 
 
 # -- training ------------------------------------------------------------------------------------
@@ -135,19 +201,36 @@ def _in_background(out: Path) -> None:
     "--tokens", callback=_quantity, metavar="N", help="Tokens of the language model's training."
 )
 @click.option(
-    "--stage", type=click.Choice(["language", "reward", "all"]), default="all", show_default=True,
-    help="The language model, its reward model, or both.",
+    "--size", type=click.Choice(SIZES), default="fly", show_default=True,
+    help="Which member of the family.",
+)  # fmt: skip
+@click.option(
+    "--all", "everything", is_flag=True, help="All sizes and the reward model, in folders."
+)
+@click.option(
+    "--stage", type=click.Choice(["language", "reward", "all", "expert"]), default="all",
+    show_default=True,
+    help="The language model, its reward model, or both (only fly has one); or a round of expert "
+    "iteration from what is there.",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Decides the weights.")
 @click.option("--background", is_flag=True, help="Train in a process of its own, with a log.")
 @common
 def train(
-    out: Path, seconds: float | None, tokens: float | None, stage: str, seed: int, background: bool
+    out: Path,
+    seconds: float | None,
+    tokens: float | None,
+    size: str,
+    everything: bool,
+    stage: str,
+    seed: int,
+    background: bool,
 ) -> None:
-    """Train the bundled model from nothing; resumes where it stopped.
+    """Train the bundled models from nothing; resumes where it stopped.
 
-    Needs the extra [train].  With --tokens or --seconds the training is shorter; a call with the
-    same dials goes on from the last checkpoint.
+    Needs the extra [train]; uses a GPU if there is one.  With --tokens or --seconds the training is
+    shorter; a call with the same dials goes on from the last checkpoint.  --all rebuilds the whole
+    family in less than four hours on two cores.
     """
     _need_torch()
     if background:
@@ -156,40 +239,57 @@ def train(
     from outthink.train import fly as training
 
     started = time.monotonic()
-    dials: dict[str, Any] = {"seed": seed}
+    recipe = training.Recipe(seed=seed).of_size(size)
     if tokens is not None:
-        dials["tokens"] = int(tokens)
-    recipe = training.Recipe(**dials)
-    if recipe.tokens < recipe.batch_tokens:
-        raise BadInput(f"--tokens {recipe.tokens}: one batch has {recipe.batch_tokens:,} tokens")
+        share = tokens / (recipe.tokens + recipe.skill_tokens)
+        recipe = replace(
+            recipe,
+            tokens=int(recipe.tokens * share),
+            skill_tokens=int(recipe.skill_tokens * share),
+        )
+    if recipe.skill_tokens < recipe.batch_tokens:
+        raise BadInput(
+            f"--tokens {tokens:.0f}: a stage needs a batch of {recipe.batch_tokens:,} at least"
+        )
 
     def left() -> float | None:
         return None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
 
     done: dict[str, Any] = {}
     try:
-        if stage in ("language", "all"):
-            done["language"] = training.train_language_model(recipe, out, left(), say)
-        ready = (out / "model.safetensors").exists()
-        if stage == "reward" and not ready:
-            raise BadInput(f"no language model in {out}: first --stage language")
-        if stage == "reward" or (stage == "all" and done["language"]["finished"]):
-            done["reward"] = training.train_reward_model(
-                training.PrmRecipe(seed=seed), out, out / "prm", left(), say
-            )
+        if everything:
+            done = training.train_all(out, SIZES, seed, seconds, say)["stages"]
+        else:
+            if stage in ("language", "all"):
+                done["language"] = training.train_language_model(recipe, out, left(), say)
+            if stage == "reward" and not (out / "attempts.jsonl").exists():
+                raise BadInput(f"no language model in {out}: first --stage language")
+            if stage == "expert":
+                if not (out / "attempts.jsonl").exists():
+                    raise BadInput(f"no language model in {out}: first --stage language")
+                done["expert"] = training.train_expert(
+                    training.ExpertRecipe(seed=seed), out, out / "expert", left(), say
+                )
+            whole = stage == "all" and size == "fly" and done["language"]["finished"]
+            if stage == "reward" or whole:
+                done["reward"] = training.train_reward_model(
+                    training.RewardRecipe(seed=seed), out, out / "prm", left(), say
+                )
     except BadInput:
         raise
     except ValueError as error:
         raise BadInput(str(error)) from None
     except RuntimeError as error:
         raise WorldError(str(error)) from None
-    wanted = ("language", "reward") if stage == "all" else (stage,)
-    finished = all(done.get(s, {}).get("finished", False) for s in wanted)
+    wanted = 2 if stage == "all" and size == "fly" else 1
+    wanted = len(SIZES) + 1 if everything else wanted
+    finished = len(done) == wanted and all(d["finished"] for d in done.values())
     facts = {"out": str(out), "finished": finished, "stages": done}
 
     def text(_: Console) -> None:
         if finished:
-            print(f"trained; use it: outthink solve QUESTION --model 'fly(weights=\"{out}\")'")
+            folder = out / "fly" if everything else out
+            print(f"trained; use it: outthink solve QUESTION --model 'fly(weights=\"{folder}\")'")
         else:
             print("stopped before the end; the same command goes on from here")
 
@@ -202,7 +302,7 @@ def train(
 def _print_evaluation(screen: Console, found: Mapping[str, Any]) -> None:
     from rich.text import Text
 
-    what = f"{found['problems']} {found['level']} problems of the {found['split']} split"
+    what = f"{found['problems']} {found['level']} {found['family']} problems of the {found['split']} split"
     screen.print(Text(what + ", 95 % intervals", style="dim"))
     screen.print()
     table = grid("accuracy", "interval", "tokens", "strategy", right=(0, 2))
@@ -229,28 +329,106 @@ def _print_evaluation(screen: Console, found: Mapping[str, Any]) -> None:
 
 
 @fly.command()
+@_family
 @click.option("--level", type=click.Choice(LEVELS), default="medium", show_default=True)
-@click.option("--problems", type=click.IntRange(min=2), default=500, show_default=True)
+@click.option("--problems", "count", type=click.IntRange(min=2), default=500, show_default=True)
 @click.option(
     "--n", type=click.IntRange(min=1), default=16, show_default=True, help="Samples a problem."
 )
 @click.option("--split", type=click.Choice(["dev", "test"]), default="test", show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Which problems, and what is drawn.")
+@click.option("--model", default="fly", show_default=True, help="The model, as a spec.")
 @click.option(
     "--strategies", "specs", multiple=True, metavar="SPEC",
     help="Strategies to compare; may be given several times.",
 )  # fmt: skip
 @common
-def eval(level: str, problems: int, n: int, split: str, seed: int, specs: tuple[str, ...]) -> None:
-    """Measure the bundled model: pass@1, votes, verifier."""
+def eval(
+    family: str,
+    level: str,
+    count: int,
+    n: int,
+    split: str,
+    seed: int,
+    model: str,
+    specs: tuple[str, ...],
+) -> None:
+    """Measure a bundled model: pass@1, votes, verifier."""
     from outthink.core import registry
     from outthink.train.evaluate import evaluate
 
     for spec in specs:
         registry.build(spec, "strategy")
-    with progress(f"{problems} {level} problems") as step:
-        found = evaluate(level, problems, n, split, specs or None, seed=seed, progress=step)
+    registry.build(model, "model")
+    with progress(f"{count} {level} {family} problems") as step:
+        found = evaluate(
+            level,
+            count,
+            n,
+            split,
+            specs or None,
+            family=family,
+            model=model,
+            seed=seed,
+            progress=step,
+        )
     give(found, lambda screen: _print_evaluation(screen, found))
+
+
+def _print_report(screen: Console, found: Mapping[str, Any]) -> None:
+    from rich.text import Text
+
+    table = grid("", "value", "interval", "wanted", "claim", right=(1,))
+    for claim in found["claims"]:
+        low, high = claim["interval"]
+        mark = Text("holds", "green") if claim["holds"] else Text("does not", "red")
+        table.add_row(
+            mark, f"{claim['value']:.3f}", f"{low:.3f} - {high:.3f}", claim["wanted"], claim["text"]
+        )
+    show_table(screen, table)
+    held = sum(claim["holds"] for claim in found["claims"])
+    screen.print()
+    screen.print(
+        Text(f"{held} of {len(found['claims'])} claims hold; {found['out']}"), soft_wrap=True
+    )
+
+
+@fly.command()
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("fly-report"),
+    show_default=True, help="Where report.json, report.png and the calls go.",
+)  # fmt: skip
+@click.option("--problems", "count", type=click.IntRange(min=2), default=500, show_default=True)
+@click.option("--split", type=click.Choice(["dev", "test"]), default="test", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Which problems, and what is drawn.")
+@click.option(
+    "--section", "sections", multiple=True, metavar="NAME",
+    help="Only this section (several times for more): levels, verifiers, selection, search, "
+    "thinking, revision, sizes, flawed.",
+)  # fmt: skip
+@common
+def report(out: Path, count: int, split: str, seed: int, sections: tuple[str, ...]) -> None:
+    """Measure every effect that fly is to show, against targets set beforehand.
+
+    Resumes where it stopped: every call is in the output folder.
+    """
+    from outthink.train.report import SECTIONS, make_report
+
+    for name in sections:
+        if name not in SECTIONS:
+            raise BadInput(f"--section {name}: the sections are {', '.join(SECTIONS)}")
+    started: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+
+        def step(label: str, done: int, total: int) -> None:
+            if label not in started:
+                stack.pop_all().close()
+                started[label] = stack.enter_context(progress(label))
+            started[label](done, total)
+
+        made = make_report(out, count, split, seed, sections, step)
+    found = {**made.to_json(), "out": str(out)}
+    give(found, lambda screen: _print_report(screen, found))
 
 
 @fly.command()

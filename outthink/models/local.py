@@ -9,6 +9,7 @@ converted tensors are kept in the user's cache, since the conversion takes a whi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -16,8 +17,9 @@ import inspect
 import os
 import shutil
 import tempfile
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +42,7 @@ from outthink.core.model import (
 from outthink.core.nouns import Floats, Message, text_of
 from outthink.core.registry import register, spec_of
 from outthink.models._shared import Shared
+from outthink.models.inside import Doors, State, stacked
 
 #: bytes of key-value states that are kept for prefixes to come
 KEEP_BYTES = 512 << 20
@@ -187,11 +190,20 @@ class _Work:
     cancelled: bool = False
 
 
-class Engine:
-    """The weights, their tokenizer, and the one thread that computes with them."""
+#: what architectures call the norm after their last block
+_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "norm_f")
+
+
+class Engine(Doors):
+    """The weights, their tokenizer, the one thread that writes with them, and their inside.
+
+    The doors compute in the caller's thread, one forward pass at a time.  They know decoders whose
+    blocks are in one list, as nearly all are, with keys and values for every token.
+    """
 
     def __init__(self, spec: Local) -> None:
         self.torch = _need("torch")
+        self.chat = spec.chat
         transformers = _need("transformers")
         self._plain_bos: int | None = None
         bars = transformers.utils.logging
@@ -218,7 +230,13 @@ class Engine:
         self.context = int(getattr(config, "max_position_embeddings", None) or 1 << 20)
         ends = self.model.generation_config.eos_token_id
         listed = ends if isinstance(ends, (list, tuple)) else [ends]
-        self.ends = {e for e in (*listed, self.tokenizer.eos_token_id) if e is not None}
+        self.ends = frozenset(e for e in (*listed, self.tokenizer.eos_token_id) if e is not None)
+        text = config.get_text_config() if hasattr(config, "get_text_config") else config
+        self.layers, self.heads = int(text.num_hidden_layers), int(text.num_attention_heads)
+        self.width = int(text.hidden_size)
+        self.vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
+        #: held for each forward pass: some change the model for as long as they run
+        self._passing = threading.Lock()
         self.can_keep = getattr(config, "sliding_window", None) is None
         takes = inspect.signature(self.model.forward).parameters
         #: what this version of transformers calls the cache
@@ -283,9 +301,11 @@ class Engine:
 
     # -- text and tokens -------------------------------------------------------------------------
 
-    def prompt(self, messages: Sequence[Message], chat: bool) -> tuple[int, ...]:
+    def prompt(self, messages: Sequence[Message], chat: bool | None = None) -> tuple[int, ...]:
         """The tokens of a chat, up to where the answer begins."""
-        if chat and getattr(self.tokenizer, "chat_template", None):
+        if not messages:
+            raise BadInput("a chat has at least one message")
+        if (self.chat if chat is None else chat) and getattr(self.tokenizer, "chat_template", None):
             plain = [{"role": m["role"], "content": text_of(m.get("content"))} for m in messages]
             try:
                 text = self.tokenizer.apply_chat_template(
@@ -302,6 +322,10 @@ class Engine:
     def encode(self, text: str) -> tuple[int, ...]:
         """Tokens of a text, without any added ones."""
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens; those that no text shows are left out."""
+        return self._decode((), self._ids(ids))
 
     def spell(self, prompt: tuple[int, ...], prefix: str) -> tuple[int, ...]:
         """The tokens of the prefix of an answer: those that it was written with, where known."""
@@ -343,10 +367,12 @@ class Engine:
 
     def _forward(self, ids: Sequence[Sequence[int]], cache: Any) -> Any:
         """Logits ``(rows, vocabulary)`` after the last of these tokens."""
-        block = self.torch.tensor(ids, device=self.device)
+        with self._passing:
+            return self._run(ids, cache)
+
+    def _run(self, ids: Sequence[Sequence[int]], cache: Any) -> Any:
         options = {self._cache_name: cache, "use_cache": True, **self._last}
-        out = self.model(input_ids=block, **options)
-        return out.logits[:, -1].float()
+        return self.model(input_ids=self._block(ids), **options).logits[:, -1].float()
 
     def _read(self, work: _Work) -> tuple[Any, Any]:
         """Read the beginning, from the longest kept state that fits; at least one token is read."""
@@ -438,18 +464,170 @@ class Engine:
             return True
         return False
 
-    def logits(self, ids: Sequence[int]) -> Floats:
-        """Logits ``(len(ids), vocabulary)`` after each token."""
-        with self.torch.inference_mode():
-            block = self.torch.tensor([list(ids)], device=self.device)
-            return np.asarray(self.model(input_ids=block).logits[0].double().cpu().numpy())
+    # -- the inside (in the caller's thread) -----------------------------------------------------
 
-    def hidden(self, ids: Sequence[int], layer: int = -1) -> Floats:
-        """Hidden states ``(len(ids), width)`` of a layer."""
-        with self.torch.inference_mode():
-            block = self.torch.tensor([list(ids)], device=self.device)
-            out = self.model(input_ids=block, output_hidden_states=True)
-            return np.asarray(out.hidden_states[layer][0].double().cpu().numpy())
+    def _logits(self, ids: tuple[int, ...], steer: Mapping[int, Floats]) -> Floats:
+        with self._hooked([steer]):
+            return self._numbers(self.model(input_ids=self._block([ids])).logits[0])
+
+    def _hidden(self, ids: tuple[int, ...], layer: int, steer: Mapping[int, Floats]) -> Floats:
+        # the head that reads layer -1 must read all of it
+        options = {} if layer == -1 else self._last
+        with self._hooked([steer], layer) as seen:
+            self.model(input_ids=self._block([ids]), **options)
+            return self._numbers(seen[-1][0])
+
+    def _attention(self, ids: tuple[int, ...], layer: int, steer: Mapping[int, Floats]) -> Floats:
+        with self._hooked([steer]), self._eager():
+            options = {"output_attentions": True, **self._last}
+            out = self.model(input_ids=self._block([ids]), **options)
+            return self._numbers(out.attentions[layer][0])
+
+    def _lens(self, hidden: Floats, normed: bool) -> Floats:
+        with self._hooked([]):
+            head = self.model.get_output_embeddings()
+            x = self.torch.tensor(hidden).to(self.device, head.weight.dtype)
+            return self._numbers(head(x if normed else self._layout()[1](x)))
+
+    def _begin(
+        self, ids: tuple[int, ...], state: State | None, steer: Mapping[int, Floats]
+    ) -> tuple[Floats, Any]:
+        memories = [] if state is None else [state.memory]
+        return self._pass([ids], memories, [steer])[0]
+
+    def _step(self, states: Sequence[State], tokens: Sequence[int]) -> list[tuple[Floats, Any]]:
+        """Texts of one length are read together."""
+        found: dict[int, tuple[Floats, Any]] = {}
+        for length in {len(s.ids) for s in states}:
+            places = [i for i, s in enumerate(states) if len(s.ids) == length]
+            some = [states[i] for i in places]
+            fresh = self._pass(
+                [(tokens[i],) for i in places], [s.memory for s in some], [s.steer for s in some]
+            )
+            found.update(zip(places, fresh, strict=True))
+        return [found[i] for i in range(len(states))]
+
+    def _pass(
+        self,
+        texts: Sequence[Sequence[int]],
+        memories: Sequence[_Memory],
+        steers: Sequence[Mapping[int, Floats]],
+    ) -> list[tuple[Floats, Any]]:
+        """Read texts of one length, after memories of one length."""
+        cache = _need("transformers").DynamicCache()
+        with self._hooked(steers):
+            for i, (keys, values) in enumerate(_gathered(memories)):
+                cache.update(keys, values, i)
+            logits = self._numbers(self._run(texts, cache))
+        pairs = _pairs(cache)
+        return [(row.copy(), _Memory(pairs, i)) for i, row in enumerate(logits)]
+
+    def _block(self, ids: Sequence[Sequence[int]]) -> Any:
+        return self.torch.tensor([list(row) for row in ids], device=self.device)
+
+    def _numbers(self, x: Any) -> Floats:
+        return np.asarray(x.double().cpu().numpy())
+
+    def _layout(self) -> tuple[Any, Any]:
+        """The list of the blocks, and the norm after the last of them."""
+        kind = self.torch.nn.ModuleList
+        for part in self.model.modules():
+            for blocks in part.children():
+                if isinstance(blocks, kind) and len(blocks) == self.layers:
+                    norm = next((getattr(part, n) for n in _NORMS if hasattr(part, n)), None)
+                    if norm is not None:
+                        return blocks, norm
+        raise ModelError(
+            f"where {type(self.model).__name__} has its blocks is not known: its hidden states cannot "
+            "be read or changed"
+        )
+
+    @contextlib.contextmanager
+    def _hooked(
+        self, steers: Sequence[Mapping[int, Floats]], watch: int | None = None
+    ) -> Iterator[list[Any]]:
+        """Alone with the model, with vectors added; gives what the layer ``watch`` comes to."""
+        torch, seen, hooks = self.torch, list[Any](), list[Any]()
+
+        def hook(layer: int, change: Callable[[Any], Any]) -> None:
+            if layer == -1:
+                head = self.model.get_output_embeddings()
+                hooks.append(head.register_forward_pre_hook(lambda _, x: (change(x[0]), *x[1:])))
+                return
+            blocks = self._layout()[0]
+            if layer:
+                hooks.append(
+                    blocks[layer - 1].register_forward_hook(
+                        lambda m, given, x: (
+                            (change(x[0]), *x[1:]) if isinstance(x, tuple) else change(x)
+                        )
+                    )
+                )
+                return
+
+            def first(_: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+                if args:
+                    return (change(args[0]), *args[1:]), named
+                return args, {**named, "hidden_states": change(named["hidden_states"])}
+
+            hooks.append(blocks[0].register_forward_pre_hook(first, with_kwargs=True))
+
+        def adding(vectors: Floats) -> Callable[[Any], Any]:
+            extra = torch.from_numpy(vectors)
+            return lambda x: x + extra.to(x.device, x.dtype)
+
+        def watching(x: Any) -> Any:
+            seen.append(x)
+            return x
+
+        with self._passing, torch.inference_mode():
+            try:
+                for layer, vectors in stacked(steers, self.width).items():
+                    hook(layer, adding(vectors))
+                if watch is not None:
+                    hook(watch, watching)
+                yield seen
+            finally:
+                for each in hooks:
+                    each.remove()
+
+    @contextlib.contextmanager
+    def _eager(self) -> Iterator[None]:
+        """With attention that says how it attends, which the fast ones do not."""
+        change = getattr(self.model, "set_attn_implementation", None)
+        before = getattr(self.model.config, "_attn_implementation", None)
+        if change is None or before in (None, "eager"):
+            yield
+            return
+        change("eager")
+        try:
+            yield
+        finally:
+            change(before)
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Row ``row`` of keys and values that several states may share."""
+
+    pairs: list[tuple[Any, Any]]
+    row: int
+
+
+def _gathered(memories: Sequence[_Memory]) -> list[tuple[Any, Any]]:
+    """Keys and values of memories of one length as one batch."""
+    if not memories:
+        return []
+    pairs, rows = memories[0].pairs, [m.row for m in memories]
+    if all(m.pairs is pairs for m in memories):
+        if rows == list(range(len(pairs[0][0]))):
+            return pairs
+        return [(keys[rows], values[rows]) for keys, values in pairs]
+    cat = importlib.import_module("torch").cat
+    return [
+        tuple(cat([m.pairs[i][part][m.row : m.row + 1] for m in memories]) for part in (0, 1))
+        for i in range(len(pairs))
+    ]
 
 
 def _pairs(cache: Any) -> list[tuple[Any, Any]]:
@@ -460,7 +638,7 @@ def _pairs(cache: Any) -> list[tuple[Any, Any]]:
 
 
 class LocalModel:
-    """The live ``local``; ``inside`` gives tokens, logits and hidden states."""
+    """The live ``local``; ``inside`` has the doors of ``outthink.models.inside``."""
 
     capabilities = frozenset({PREFIX, LOGPROBS, SEEDS, LOGITS, HIDDEN})
     native_n = True

@@ -1,4 +1,4 @@
-"""Coverage: the chance that at least one of k samples is right; and that a vote of k is.
+"""Coverage: the chance that at least one of k samples is right; that a vote, or the best-scored, is.
 
 Sources: Chen et al. 2021 (arXiv 2107.03374); Large Language Monkeys (S053, arXiv 2407.21787).
 """
@@ -51,3 +51,29 @@ def maj_at_k(
         votes[:, 0] = np.where(votes[:, 1:].sum(axis=1) > 0, 0.0, votes[:, 0])
     winners = votes == votes.max(axis=1, keepdims=True)
     return float(((winners * value).sum(axis=1) / winners.sum(axis=1)).mean())
+
+
+def best_at_k(
+    scores: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]],
+    right: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]],
+    k: int,
+) -> float:
+    """The chance that the best-scored of k of the n samples is right, over all subsets of size k.
+
+    Exact: the sample of rank r (from 0, the best) is the best of a subset with probability
+    ``C(n-1-r, k-1) / C(n, k)``; of samples with equal scores any is taken, all equally often.
+    """
+    s, y = np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    n = len(s)
+    if len(y) != n or not 1 <= k <= n:
+        raise ValueError(f"best_at_k of {n} scores and {len(y)} labels, k={k}: needs 1 <= k <= n")
+    # share[r]: the chance that the best is at rank r
+    share = np.zeros(n)
+    share[0] = k / n
+    for r in range(1, n - k + 1):
+        share[r] = share[r - 1] * (n - k - r + 1) / (n - r)
+    _, group = np.unique(-s, return_inverse=True)
+    group = group.ravel()
+    mean = np.bincount(group, y) / np.bincount(group)
+    order = np.argsort(group, kind="stable")
+    return float((share * mean[group[order]]).sum())

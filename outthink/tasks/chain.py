@@ -3,39 +3,33 @@
 Each sentence but the first gives one quantity in terms of an earlier one, so the k-th value needs
 all steps before it.  The reference solution writes one step a line and ends with ``answer: N``.
 Two dials set the difficulty: ``steps`` (1-12) and ``digits`` (1-4), the length of the largest value.
-
-A problem is a pure function of ``(steps, digits, seed)``.  Its split is decided by a hash of its
-text, never by its seed, so no problem of the test split can be met in training by another road.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from outthink.tasks import base as shared
+from outthink.tasks.base import NAMES, Level, Marked, TaskProblem, beginnings, labels_of, misread
+
+NAME = "chain"
+READER = "auto"
 MAX_STEPS = 12
 MAX_DIGITS = 4
+DIALS = {"steps": (1, MAX_STEPS), "digits": (1, MAX_DIGITS)}
 
-NAMES = (
-    "Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivan", "Jade", "Kai", "Lena",
-    "Milo", "Nora", "Otto", "Pia", "Quin", "Rosa", "Sam", "Tara", "Uma", "Vera", "Will", "Zoe",
-)  # fmt: skip
 THINGS = (
     "coins", "books", "pens", "cards", "apples", "shells", "stamps", "beads", "nuts", "keys",
 )  # fmt: skip
 
-#: The dials of each level: a range of steps, and the numbers of digits to draw from.  Chosen on
-#: the dev split (one in twelve medium problems has three digits, which fly can hardly do).
-LEVELS: dict[str, tuple[tuple[int, int], tuple[int, ...]]] = {
-    "easy": ((2, 4), (1, 2)),
-    "medium": ((12, 12), (2,) * 11 + (3,)),
-    "hard": ((6, 9), (3,)),
+#: Chosen on the dev split and frozen (one in twelve medium problems has three digits).
+LEVELS: dict[str, Level] = {
+    "easy": {"steps": (2, 3, 4), "digits": (1, 2)},
+    "medium": {"steps": (12,), "digits": (2,) * 11 + (3,)},
+    "hard": {"steps": (6, 7, 8, 9), "digits": (3,)},
 }
-
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -52,30 +46,15 @@ class Step:
 
 
 @dataclass(frozen=True)
-class ChainProblem:
+class ChainProblem(TaskProblem):
     """A word problem, its true steps and its answer."""
 
-    question: str
     steps: tuple[Step, ...]
-    answer: int
-    digits: int
-    seed: int
 
     @property
-    def solution(self) -> str:
-        """The reference solution: one step a line, then ``answer: N``."""
-        return "".join(f"{step}\n" for step in self.steps) + f"answer: {self.answer}\n"
-
-    @property
-    def split(self) -> str:
-        """``"train"``, ``"dev"`` or ``"test"``: decided by a hash of the question alone."""
-        return split_of(self.question)
-
-
-def split_of(question: str) -> str:
-    """The split a question belongs to: 8 in 10 train, 1 in 10 dev, 1 in 10 test."""
-    bucket = int.from_bytes(hashlib.sha256(question.encode()).digest()[:8], "big") % 10
-    return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
+    def digits(self) -> int:
+        """The digits of the largest value."""
+        return dict(self.dials)["digits"]
 
 
 def _sentence(name: str, prev: str, op: str, n: int) -> str:
@@ -107,15 +86,10 @@ def _step(rng: random.Random, value: int, cap: int) -> Step:
                 return Step(value, op, n, value // n)
 
 
-def make(steps: int, digits: int = 2, seed: int = 0) -> ChainProblem:
-    """The problem of these dials and seed.
-
-    Raises ``ValueError`` when a dial is out of range.
-    """
-    if not 1 <= steps <= MAX_STEPS:
-        raise ValueError(f"steps={steps}: a chain has 1 to {MAX_STEPS} steps")
-    if not 1 <= digits <= MAX_DIGITS:
-        raise ValueError(f"digits={digits}: numbers have 1 to {MAX_DIGITS} digits")
+def make(steps: int = 6, digits: int = 2, seed: int = 0) -> ChainProblem:
+    """The problem of these dials and seed; ``ValueError`` for a dial out of range."""
+    dials = {"steps": steps, "digits": digits}
+    shared.check_dials(NAME, dials, DIALS)
     rng = random.Random(f"chain/{steps}/{digits}/{seed}")
     cap = 10**digits - 1
     names = rng.sample(NAMES, steps + 1)
@@ -129,45 +103,18 @@ def make(steps: int, digits: int = 2, seed: int = 0) -> ChainProblem:
         done.append(step)
         value = step.value
     lines.append(f"How many {thing} has {names[steps]}?")
-    return ChainProblem(" ".join(lines), tuple(done), value, digits, seed)
-
-
-def level_problems(level: str, split: str, seed: int = 0) -> Iterator[ChainProblem]:
-    """An endless stream of the problems of a level and split, fixed by ``seed``."""
-    if level not in LEVELS:
-        raise ValueError(f"level={level!r}: the levels are {', '.join(LEVELS)}")
-    (low, high), digits = LEVELS[level]
-    rng = random.Random(f"level/{level}/{split}/{seed}")
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
-    while True:
-        problem = make(rng.randint(low, high), rng.choice(digits), rng.getrandbits(48))
-        if problem.split == split:
-            yield problem
-
-
-def stream(
-    split: str,
-    seed: int = 0,
-    steps: tuple[int, int] = (1, MAX_STEPS),
-    digits: tuple[int, int] = (1, MAX_DIGITS),
-) -> Iterator[ChainProblem]:
-    """An endless stream of problems of one split with the dials drawn from these ranges."""
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r}: the splits are {', '.join(SPLITS)}")
-    rng = random.Random(f"stream/{split}/{seed}/{steps}/{digits}")
-    while True:
-        problem = make(rng.randint(*steps), rng.randint(*digits), rng.getrandbits(48))
-        if problem.split == split:
-            yield problem
+    solution = "".join(f"{step}\n" for step in done) + f"answer: {value}\n"
+    return ChainProblem(
+        NAME, " ".join(lines), solution, str(value), tuple(dials.items()), seed, tuple(done)
+    )
 
 
 _QUESTION = re.compile(r"\w+ has \d+ \w+\..* How many \w+ has \w+\?", re.DOTALL)
 
 
-def is_chain(question: str) -> bool:
-    """Has the text the shape of a problem of this family?"""
-    return _QUESTION.fullmatch(question.strip()) is not None
+def is_question(text: str) -> bool:
+    """Has the text the shape of a question of this family?"""
+    return _QUESTION.fullmatch(text.strip()) is not None
 
 
 _LINE = re.compile(r"^(\d+) ([-+*/]) (\d+) = (\d+)$")
@@ -180,24 +127,7 @@ def step_labels(problem: ChainProblem, text: str) -> list[bool]:
     step; once a line is wrong, every later line counts as wrong, since it builds on a wrong value.
     Addition and multiplication may name their operands in either order.
     """
-    labels: list[bool] = []
-    right = True
-    lines = text.split("\n")
-    for i, line in enumerate(lines[:-1] if text.endswith("\n") else lines):
-        if i < len(problem.steps):
-            found = _LINE.match(line.strip())
-            true = problem.steps[i]
-            ok = False
-            if found:
-                left, op, n, value = int(found[1]), found[2], int(found[3]), int(found[4])
-                same = (left, n) == (true.left, true.right)
-                swapped = op in "+*" and (n, left) == (true.left, true.right)
-                ok = op == true.op and (same or swapped) and value == true.value
-        else:
-            ok = i == len(problem.steps) and line.strip() == f"answer: {problem.answer}"
-        right = right and ok
-        labels.append(right)
-    return labels
+    return labels_of(text, right_so_far(problem, text))
 
 
 def right_lines(problem: ChainProblem, place: int, previous: int | None) -> tuple[str, ...]:
@@ -226,15 +156,13 @@ def right_so_far(problem: ChainProblem, text: str) -> list[bool]:
 
     A line is judged by what the text says before it, so a later line may be right after a wrong one.
     """
-    out: list[bool] = []
+    right: list[tuple[str, ...]] = []
     previous: int | None = None
     for place, line in enumerate(text.split("\n")):
-        wanted = [w + "\n" for w in right_lines(problem, place, previous)]
-        shown = line + "\n"
-        out += [any(w.startswith(shown[:end]) for w in wanted) for end in range(1, len(shown) + 1)]
+        right.append(right_lines(problem, place, previous))
         found = _LINE.match(line)
         previous = int(found[4]) if found else None
-    return out[: len(text)]
+    return beginnings(text, right)
 
 
 def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
@@ -251,31 +179,137 @@ def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
         if kind == "end" and lines:
             break
         if kind == "left":
-            left = _misread(rng, left)
+            left = misread(rng, left)
         if kind == "right":
-            n = _misread(rng, n)
+            n = misread(rng, n)
         if kind == "op":
             op = rng.choice([o for o in "+-*/" if o != op])
         value = {"+": left + n, "-": left - n, "*": left * n, "/": left // max(n, 1)}[op]
         if kind == "digit":
-            value = _misread(rng, max(value, 0))
+            value = misread(rng, max(value, 0))
         if kind == "near":
             value += rng.choice((-10, -2, -1, 1, 2, 10))
         value = max(value, 0)
         lines.append(f"{left} {op} {n} = {value}")
-    last = _misread(rng, value) if rng.random() < share / 4 else value
+    last = misread(rng, value) if rng.random() < share / 4 else value
     return "".join(line + "\n" for line in lines) + f"answer: {last}\n"
-
-
-def _misread(rng: random.Random, n: int) -> int:
-    """``n`` with one digit changed."""
-    digits = list(str(n))
-    at = rng.randrange(len(digits))
-    digits[at] = rng.choice([d for d in "0123456789" if d != digits[at]])
-    return int("".join(digits))
 
 
 def check(problem: ChainProblem, text: str) -> bool:
     """Does the text end in the right ``answer:`` line?  (The outcome only, not the way.)"""
     found = re.findall(r"^answer: (\d+)\s*$", text, flags=re.MULTILINE)
-    return bool(found) and int(found[-1]) == problem.answer
+    return bool(found) and int(found[-1]) == int(problem.answer)
+
+
+def false_path(problem: ChainProblem, text: str) -> bool:
+    """Is the answer right although a line on the way to it is wrong, or missing?"""
+    return check(problem, text) and not all(step_labels(problem, text))
+
+
+# -- thinking ----------------------------------------------------------------------------------------
+
+_INVERSE = {"+": "-", "-": "+", "*": "/", "/": "*"}
+_CLOSE = (-10, -2, -1, 1, 2, 10)
+
+
+def _undo(step: Step, value: int) -> tuple[str, int]:
+    """The sum that leads back from ``value`` to what the step began with, and what it comes to."""
+    n = step.right
+    back = {"+": value - n, "-": value + n, "*": value // n, "/": value * n}[step.op]
+    return f"{value} {_INVERSE[step.op]} {n} = {max(back, 0)}", back
+
+
+def _slip(rng: random.Random, step: Step) -> int:
+    """A wrong result of a step, near the right one, whose check does show it."""
+    while True:
+        wrong = misread(rng, step.value) if rng.random() < 0.5 else step.value + rng.choice(_CLOSE)
+        if wrong > 0 and wrong != step.value and _undo(step, wrong)[1] != step.left:
+            return wrong
+
+
+def ending(problem: ChainProblem) -> str:
+    """The answer line."""
+    return f"answer: {problem.answer}\n"
+
+
+def thoughts(problem: ChainProblem, rng: random.Random) -> tuple[Marked, str]:
+    """Thinking of one of several lengths: some values only, all values, the steps, steps that are
+    checked by going back, or the whole twice and, where the two differ, a third time.
+
+    A slip is doubted ("wait") and mended; slips are read, not learned.
+    """
+    style = rng.choices(("skip", "values", "steps", "checks", "twice"), (1, 1, 3, 4, 2))[0]
+    steps = problem.steps
+    if style in ("skip", "values"):
+        stride = rng.randint(2, max(2, len(steps))) if style == "skip" else 1
+        last = len(steps) - 1
+        said = [s for i, s in enumerate(steps) if i % stride == stride - 1 or i == last]
+        return [("".join(f"{s.value}\n" for s in said), True)], ending(problem)
+    if style != "twice":
+        share = 0.0 if style == "steps" else rng.choice((0.5, 1.0, 1.0))
+        return _pass(problem, rng, share), ending(problem)
+    share = rng.choice((0.0, 0.0, 1.0))
+    first, came = _astray(problem, rng)
+    out = [*first, ("again\n", True), *_pass(problem, rng, share)]
+    if came != int(problem.answer):
+        out += [("wait\n", True), *_pass(problem, rng, share)]
+    return [*out, ("ok\n", True)], ending(problem)
+
+
+def _pass(problem: ChainProblem, rng: random.Random, share: float) -> Marked:
+    """All steps; each is checked with probability ``share``, and a slip is mended at once."""
+    out: Marked = []
+    for step in problem.steps:
+        checked = rng.random() < share
+        if rng.random() < 0.12:
+            wrong = _slip(rng, step)
+            out += [
+                (f"{step.left} {step.op} {step.right} =", True),
+                (f" {wrong}", False),
+                ("\n", True),
+            ]
+            out.append(((f"{_undo(step, wrong)[0]} wait\n" if checked else "wait\n"), True))
+        out.append((f"{step}\n", True))
+        if checked:
+            out.append((f"{_undo(step, step.value)[0]} ok\n", True))
+    return out
+
+
+def _astray(problem: ChainProblem, rng: random.Random) -> tuple[Marked, int]:
+    """All steps with, in half of the cases, one slip that nobody sees; and what they come to."""
+    slip = rng.randrange(len(problem.steps)) if rng.random() < 0.5 else -1
+    out: Marked = []
+    value = problem.steps[0].left
+    for i, step in enumerate(problem.steps):
+        right = right_lines(problem, i, value)
+        if not right:  # a wrong value that cannot be divided: what would come is not to be learned
+            guess = max(1, value // step.right)
+            out.append((f"{value} {step.op} {step.right} = {guess}\n", False))
+            value = guess
+            continue
+        if i == slip:
+            value = _slip(rng, step)
+            out += [
+                (f"{step.left} {step.op} {step.right} =", True),
+                (f" {value}", False),
+                ("\n", True),
+            ]
+            continue
+        out.append((right[0] + "\n", True))
+        value = int(right[0].rpartition(" ")[2])
+    return out, value
+
+
+def critique(problem: ChainProblem, text: str) -> str:
+    """Each line with "ok", up to the first wrong one: what should stand there, and "no"."""
+    out: list[str] = []
+    previous: int | None = None
+    for place, line in enumerate(text.rstrip("\n").split("\n")):
+        wanted = right_lines(problem, place, previous)
+        if line in wanted:
+            out.append(f"{line} ok\n")
+        else:
+            return "".join(out) + (f"{wanted[0]} no\n" if wanted else "no\n")
+        found = _LINE.match(line)
+        previous = int(found[4]) if found else None
+    return "".join(out) + ("" if place == len(problem.steps) else "no\n")

@@ -18,7 +18,10 @@ from outthink.api import Session
 from outthink.core.budget import Budget
 from outthink.core.nouns import Answer, Floats
 from outthink.select.coverage import pass_at_k
-from outthink.tasks import chain
+from outthink.tasks import check
+from outthink.tasks import family as family_named
+from outthink.tasks import problems as problems_of
+from outthink.tasks.base import TaskProblem
 
 Progress = Callable[[int, int], None]
 
@@ -87,7 +90,7 @@ def paired(a: Floats, b: Floats, z: float = 1.959964) -> tuple[float, float, flo
 
 async def measure(
     contenders: Sequence[Contender],
-    problems: Sequence[chain.ChainProblem],
+    problems: Sequence[TaskProblem],
     *,
     model: Any = "fly",
     store: str | None = None,
@@ -98,7 +101,8 @@ async def measure(
     """Run every contender on every problem, ``width`` problems at a time."""
     total, done = len(contenders) * len(problems), 0
     found: dict[tuple[int, int], Answer] = {}
-    async with Session(model, store=store) as session:
+    reader = family_named(problems[0].family).READER
+    async with Session(model, store=store, reader=reader) as session:
 
         async def one(i: int, slot: anyio.Semaphore) -> None:
             nonlocal done
@@ -121,7 +125,7 @@ async def measure(
     results = []
     for c, contender in enumerate(contenders):
         answers = [found[c, i] for i in range(len(problems))]
-        right = [float(a.answer == str(p.answer)) for a, p in zip(answers, problems, strict=True)]
+        right = [float(check(p, a.text)) for a, p in zip(answers, problems, strict=True)]
         results.append(
             Result(
                 contender,
@@ -135,10 +139,10 @@ async def measure(
     return results
 
 
-def coverage(result: Result, problems: Sequence[chain.ChainProblem]) -> dict[int, float]:
+def coverage(result: Result, problems: Sequence[TaskProblem]) -> dict[int, float]:
     """Mean unbiased pass@k of a contender's candidates, for k = 1, 2, 4, ... up to their number."""
     counts = [
-        (sum(chain.check(p, s.text) for s in a.candidates), len(a.candidates))
+        (sum(check(p, s.text) for s in a.candidates), len(a.candidates))
         for a, p in zip(result.answers, problems, strict=True)
     ]
     most = min(n for _, n in counts)
@@ -153,20 +157,19 @@ def evaluate(
     split: str = "dev",
     strategies: Sequence[str] | None = None,
     *,
+    family: str = "chain",
     model: Any = "fly",
     store: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Accuracy of each strategy on a level, and the paired gaps between neighbours in the list.
+    """Accuracy of each strategy on a level of a family, and the paired gaps between neighbours in the list.
 
     The default compares a vote and verifier-guided search of width ``n`` with a single sample.
     Returns plain values: ``rows`` (label, accuracy, 95 % interval, mean tokens), ``gaps`` (mean and
     95 % interval), ``coverage`` (pass@k).
     """
-    fresh = [
-        p for p, _ in zip(chain.level_problems(level, split, seed), range(problems), strict=False)
-    ]
+    fresh = problems_of(family, level, split, problems, seed)
     specs = list(strategies or ()) or [
         f"self_consistency(n={n})",
         f"best_of_n(n={n}, verifier=prm)",
@@ -191,7 +194,7 @@ def evaluate(
         base = sampled[0]
         share = np.array(
             [
-                np.mean([chain.check(p, s.text) for s in a.candidates])
+                np.mean([check(p, s.text) for s in a.candidates])
                 for a, p in zip(base.answers, fresh, strict=True)
             ]
         )
@@ -226,6 +229,7 @@ def evaluate(
             mean, lower, upper = paired(columns[high], columns[low])
             gaps.append({"of": high, "over": low, "gap": mean, "interval": [lower, upper]})
     return {
+        "family": family,
         "level": level,
         "split": split,
         "problems": problems,

@@ -1,64 +1,49 @@
-"""Train ``fly`` and its process reward model from nothing (extra ``[train]``).
+"""Train the family of ``fly`` models and their reward models from nothing (extra ``[train]``).
 
-The language model is a small Llama, trained on the reference solutions of ``outthink.tasks`` with
-the loss on the solution only.  The process reward model starts from its weights and learns, at
-every token of a solution (its own samples, and spoiled references), whether the line is right so
-far: the label is exact, since the family knows every true step.
+Four stages, each a function of its recipe, each resumable:
 
-Everything is a function of the recipe: batch ``b`` is drawn from ``(seed, b)``, the learning rate
-depends on the step, and the number of steps follows from the token budget.  A killed run goes on
-from its last checkpoint and ends in the same weights (same torch, same number of threads).
+1. ``language``: a small Llama learns the mixture of ``outthink.train.skills``;
+2. ``attempts``: it writes solutions to training problems by itself, with the numpy runtime;
+3. ``skills``: it goes on with the same mixture, now revising and judging its own attempts;
+4. ``reward``: a trunk from its weights learns, at every token of a text, whether the line is right so
+   far and whether the text will end in a right answer; what it says is then calibrated on attempts
+   that were kept out.
 """
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import json
 import random
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from outthink.models.fly.tokenizer import PIECES, SPECIALS
-from outthink.tasks import chain
+from outthink.models.fly.export import CHAT_TEMPLATE
+from outthink.models.fly.tokenizer import PIECES, SPECIALS, VISIBLE
+from outthink.tasks import FAMILIES, check, family
+from outthink.tasks.base import stream
+from outthink.train.loop import Optimizer, Progress, Stage, falling, need_torch, run_stage
+from outthink.train.recipe import AttemptRecipe, ExpertRecipe, Recipe, RewardRecipe
+from outthink.train.skills import Attempts, Dials, Row, Rows, Writer, draw, ended, problem_of
 
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the weights."""
-
-    seed: int = 0
-    tokens: int = 16_000_000
-    hidden: int = 160
-    layers: int = 6
-    heads: int = 5
-    ffn: int = 432
-    vocab: int = 512
-    batch_tokens: int = 6144
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.1
-    warmup: int = 100
-    threads: int = 2
-    bf16: bool = True
-    digit_weights: tuple[int, ...] = (2, 4, 3, 1)
+__all__ = ["FAMILIES", "ExpertRecipe", "Recipe", "RewardRecipe"]
 
 
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise RuntimeError("training needs torch: pip install 'outthink[train]'") from error
-    return torch
+def _device() -> str:
+    return "cuda" if need_torch().cuda.is_available() else "cpu"
+
+
+# -- the tokenizer -----------------------------------------------------------------------------------
 
 
 def train_tokenizer(recipe: Recipe, out: Path) -> Path:
-    """Learn the byte-level BPE on training problems and write ``tokenizer.json``."""
+    """Learn the byte-level BPE on training problems of all families and write ``tokenizer.json``."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -76,81 +61,45 @@ def train_tokenizer(recipe: Recipe, out: Path) -> Path:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    problems = chain.stream("train", recipe.seed)
-    texts = [p.question + "\n" + p.solution for _, p in zip(range(3000), problems, strict=False)]
+    rng = random.Random(f"tokenizer/{recipe.seed}")
+    texts: list[str] = []
+    for name in FAMILIES:
+        maker = family(name)
+        for _, problem in zip(range(1500), stream(maker, "train", recipe.seed), strict=False):
+            thoughts = "".join(piece for piece, _ in maker.thoughts(problem, rng)[0])
+            text = maker.spoiled(problem, rng, 0.2)
+            check = maker.critique(problem, text)
+            texts += [problem.question + "\n" + problem.solution, thoughts, check, "yes\n", "no\n"]
     tokenizer.train_from_iterator(texts, trainer)
+    whole = json.loads(tokenizer.to_str())
+    for token in whole["added_tokens"]:
+        token["special"] = token["content"] not in VISIBLE
     path = out / "tokenizer.json"
-    tokenizer.save(str(path))
+    path.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<bos>",
+        "eos_token": "<eos>",
+        "pad_token": "<pad>",
+        "add_bos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": CONTEXT,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
     return path
 
 
-def draw(rng: random.Random, recipe: Recipe) -> chain.ChainProblem:
-    """A training problem with the recipe's mixture of dials; never one of another split."""
-    while True:
-        digits = rng.choices(range(1, chain.MAX_DIGITS + 1), recipe.digit_weights)[0]
-        problem = chain.make(rng.randint(1, chain.MAX_STEPS), digits, rng.getrandbits(48))
-        if problem.split == "train":
-            return problem
+#: tokens that a text may have
+CONTEXT = 1024
 
 
-Rows = Callable[[random.Random], list[tuple[list[int], list[float]]]]
-
-
-def pack(tag: str, rows_of: Rows, batch_tokens: int, start: int) -> Iterator[tuple[Any, Any]]:
-    """``(ids (rows, length), targets (rows, length))`` from batch ``start`` on, without an end.
-
-    Rows come in groups of 8 batches, sorted by length inside the group so that little is padded;
-    targets are -100 on padding.  Batch ``b`` depends on ``tag`` and ``b`` alone.
-    """
-    size, number = 8, start
-    while True:
-        group, first = divmod(number, size)
-        rng = random.Random(f"{tag}/{group}")
-        rows: list[tuple[list[int], list[float]]] = []
-        total = 0
-        while total < size * batch_tokens:
-            fresh = rows_of(rng)
-            rows += fresh
-            total += sum(len(ids) for ids, _ in fresh)
-        rows.sort(key=lambda row: len(row[0]))
-        ends = np.cumsum([len(ids) for ids, _ in rows])
-        edges = [int(np.searchsorted(ends, ends[-1] * i / size)) for i in range(size + 1)]
-        edges[-1] = len(rows)
-        order = list(range(size))
-        rng.shuffle(order)
-        for i in range(first, size):
-            part = rows[edges[order[i]] : edges[order[i] + 1]]
-            width = max(len(ids) for ids, _ in part)
-            x = np.zeros((len(part), width), dtype=np.int64)
-            y = np.full((len(part), width), -100.0)
-            for r, (ids, targets) in enumerate(part):
-                x[r, : len(ids)] = ids
-                y[r, : len(ids)] = targets
-            yield x, y
-            number += 1
-
-
-def solutions(recipe: Recipe, tokenizer: Any) -> Rows:
-    """Rows for the language model: 64 problems with their solutions, the loss on the solution."""
-
-    def rows_of(rng: random.Random) -> list[tuple[list[int], list[float]]]:
-        chunk = [draw(rng, recipe) for _ in range(64)]
-        questions = tokenizer.encode_batch([p.question + "\n" for p in chunk])
-        answers = tokenizer.encode_batch([p.solution for p in chunk])
-        rows: list[tuple[list[int], list[float]]] = []
-        for q, a in zip(questions, answers, strict=True):
-            ids = [1, *q.ids, *a.ids, 2]
-            rows.append(
-                (ids, [-100.0] * (len(q.ids) + 1) + [float(i) for i in ids[len(q.ids) + 1 :]])
-            )
-        return rows
-
-    return rows_of
+# -- the language model ------------------------------------------------------------------------------
 
 
 def build(recipe: Recipe) -> Any:
     """The untrained Llama of this recipe (transformers' own layout)."""
-    torch = _torch()
+    torch = need_torch()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(recipe.seed)
@@ -161,7 +110,7 @@ def build(recipe: Recipe) -> Any:
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         num_key_value_heads=recipe.heads,
-        max_position_embeddings=1024,
+        max_position_embeddings=CONTEXT,
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,
         pad_token_id=0,
@@ -172,127 +121,127 @@ def build(recipe: Recipe) -> Any:
     return LlamaForCausalLM(config)
 
 
-def _rate(step: int, steps: int, recipe: Recipe) -> float:
-    """Linear warm-up, then linear decay to zero."""
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    return recipe.learning_rate * max(0.0, (steps - step) / max(1, steps - recipe.warmup))
+def _tokenizer(folder: Path) -> Any:
+    import tokenizers
+
+    return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def _optimizer(model: Any, recipe: Recipe, trunk: Any = None) -> Any:
-    """AdamW without decay on vectors; the parameters of ``trunk`` (and embeddings) in own groups."""
-    torch = _torch()
-    old = {id(p) for p in trunk.parameters()} if trunk is not None else set()
-    if trunk is not None:
-        old |= {id(p) for p in model.model.embed_tokens.parameters()}
-    groups = []
-    for is_trunk in (False, True):
-        for decay in (True, False):
-            chosen = [
-                p
-                for p in model.parameters()
-                if (p.ndim >= 2) == decay and (id(p) in old) == is_trunk
-            ]
-            if chosen:
-                rate = recipe.weight_decay if decay else 0.0
-                groups.append({"params": chosen, "weight_decay": rate, "trunk": is_trunk})
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+def _attention(model: Any, ids: Any) -> None:
+    """Of torch's ways to attend, the plain one is faster on a CPU for rows and heads this small."""
+    plain = ids.device.type == "cpu" and ids.shape[1] <= 256
+    model.config._attn_implementation = "eager" if plain else "sdpa"
+
+
+def _next_token(model: Any, ids: Any, marks: Any) -> Any:
+    """Cross-entropy of the tokens that are to be learned."""
+    torch = need_torch()
+    _attention(model, ids)
+    hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
+    wanted = marks[:, 1:].long()
+    keep = wanted >= 0
+    logits = model.lm_head(hidden[keep]).float()
+    return torch.nn.functional.cross_entropy(logits, wanted[keep])
 
 
 def train_language_model(
-    recipe: Recipe, out: Path, seconds: float | None = None, progress: Progress = print
+    recipe: Recipe,
+    out: Path,
+    seconds: float | None = None,
+    progress: Progress = print,
+    *,
+    attempts: AttemptRecipe | None = None,
 ) -> dict[str, Any]:
-    """Train the language model into ``out``; returns a summary.
+    """The stages ``language``, ``attempts`` and ``skills`` into ``out``; returns what each came to.
 
-    Goes on from ``out/checkpoint.pt`` if there is one of the same recipe.  ``seconds`` bounds this
-    call only: a later call goes on where it stopped.
+    ``out/language`` holds the model after the first stage, ``out/attempts.jsonl`` what it wrote,
+    ``out`` the finished model.  ``seconds`` bounds this call: a later one goes on.
     """
-    torch = _torch()
-    import tokenizers
-
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(recipe.threads)
+    started = time.monotonic()
+
+    def left() -> float | None:
+        return None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
+
     if not (out / "tokenizer.json").exists():
         train_tokenizer(recipe, out)
-    tokenizer = tokenizers.Tokenizer.from_file(str(out / "tokenizer.json"))
+    tokenizer = _tokenizer(out)
+    first = out / "language"
+    first.mkdir(exist_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(out / name, first / name)
+    steps = max(1, recipe.tokens // recipe.batch_tokens)
+    done = {"language": _train(recipe, first, "language", steps, Writer(tokenizer).rows, left(), progress,
+                               falling(steps, recipe.warmup, 1.0, recipe.middle_rate))}  # fmt: skip
+    if not done["language"]["finished"]:
+        return {"finished": False, "stages": done}
+    written = write_attempts(
+        attempts or AttemptRecipe(seed=recipe.seed), first, out / "attempts.jsonl", left(), progress
+    )
+    if not written:
+        return {"finished": False, "stages": done}
+    own = Attempts(read_attempts(out / "attempts.jsonl"))
+    writer = Writer(tokenizer, own, recipe.own)
+    steps = max(1, recipe.skill_tokens // recipe.batch_tokens)
+    done["skills"] = _train(recipe, out, "skills", steps, writer.rows, left(), progress,
+                            falling(steps, 0, recipe.middle_rate, 0.0), first)  # fmt: skip
+    return {"finished": done["skills"]["finished"], "stages": done}
+
+
+def _train(
+    recipe: Recipe,
+    out: Path,
+    name: str,
+    steps: int,
+    rows_of: Rows,
+    seconds: float | None,
+    progress: Progress,
+    rate: Callable[[int], float],
+    start: Path | None = None,
+) -> dict[str, Any]:
+    """One stage of the language model; ``start`` holds the weights that it begins with."""
     model = build(recipe)
-    optimizer = _optimizer(model, recipe)
-    steps = recipe.tokens // recipe.batch_tokens
-    step, seen = 0, 0
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["recipe"] != json.dumps(asdict(recipe)):
-            raise ValueError(f"{checkpoint} has another recipe: choose another folder or remove it")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seen = state["step"], state["tokens"]
-        progress(f"resumed at step {step} of {steps}")
-    curve = out / "curve.csv"
-    if step == 0:
-        curve.write_text("step,tokens,loss,learning_rate,seconds\n")
-    started = saved = time.monotonic()
-
-    def save() -> None:
-        state = {
-            "recipe": json.dumps(asdict(recipe)),
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "tokens": seen,
-        }
-        torch.save(state, checkpoint.with_suffix(".new"))
-        checkpoint.with_suffix(".new").replace(checkpoint)
-
-    model.train()
-    losses: list[float] = []
-    rows_of = solutions(recipe, tokenizer)
-    for x, marks in pack(f"fly/{recipe.seed}", rows_of, recipe.batch_tokens, step):
-        y = marks.astype(np.int64)
-        if step >= steps or (seconds is not None and time.monotonic() - started > seconds):
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(step, steps, recipe)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
-            logits = model(input_ids=torch.from_numpy(x)).logits.float()
-        loss = torch.nn.functional.cross_entropy(
-            logits[:, :-1].reshape(-1, recipe.vocab), torch.from_numpy(y[:, 1:]).reshape(-1)
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step, seen = step + 1, seen + int((x != 0).sum())
-        losses.append(float(loss.detach()))
-        if step % 25 == 0 or step == steps:
-            mean, elapsed = sum(losses) / len(losses), time.monotonic() - started
-            losses = []
-            with curve.open("a", newline="") as file:
-                rate = f"{_rate(step - 1, steps, recipe):.2e}"
-                csv.writer(file).writerow([step, seen, f"{mean:.4f}", rate, round(elapsed)])
-            progress(f"step {step}/{steps}  {seen:,} tokens  loss {mean:.4f}  {elapsed:.0f} s")
-        if time.monotonic() - saved > 120:
-            save()
-            saved = time.monotonic()
-    save()
-    finished = step >= steps
-    if finished:
-        export(model, recipe, out, {"kind": "language model", "tokens_seen": seen, "steps": step})
-    return {"step": step, "steps": steps, "tokens": seen, "finished": finished}
+    if start is not None:
+        load_weights(model, start)
+    model = model.to(_device())
+    optimizer = Optimizer(
+        model, recipe.learning_rate, recipe.vector_rate, recipe.weight_decay, None, 1.0
+    )
+    tag = f"fly/{name}/{recipe.seed}"
+    stage = Stage(name, recipe, model, optimizer, tag, rows_of, _next_token, steps, rate)
+    done = run_stage(stage, out, seconds, progress)
+    if done["finished"]:
+        facts = {"kind": "language model", "stage": name, "tokens_seen": done["tokens"]}
+        export(model, recipe, out, facts)
+    return done
 
 
-def export(model: Any, recipe: Recipe | PrmRecipe, out: Path, extra: dict[str, Any]) -> None:
-    """Write bf16 safetensors with the recipe in the metadata, and ``config.json``."""
-    torch = _torch()
+def load_weights(model: Any, folder: Path) -> None:
+    """Put exported weights into a model; what it has beyond them stays as it is."""
+    from safetensors.torch import load_file
+
+    weights = load_file(str(folder / "model.safetensors"))
+    model.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
+
+
+def export(model: Any, recipe: Any, out: Path, facts: dict[str, Any]) -> None:
+    """Write bf16 safetensors with recipe and versions in the metadata, and ``config.json``."""
+    torch = need_torch()
+    import transformers
     from safetensors.torch import save_file
 
     weights = {
-        name: tensor.detach().to(torch.bfloat16).contiguous().clone()
+        name: tensor.detach().cpu().to(torch.bfloat16).contiguous().clone()
         for name, tensor in model.state_dict().items()
         if name != "lm_head.weight"
     }
-    metadata = {"format": "pt", "recipe": json.dumps(asdict(recipe)), "torch": torch.__version__}
-    metadata.update({k: str(v) for k, v in extra.items()})
+    metadata = {
+        "format": "pt",
+        "recipe": json.dumps(asdict(recipe)),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        **{k: str(v) for k, v in facts.items()},
+    }
     save_file(weights, str(out / "model.safetensors"), metadata=metadata)
     config = model.config.to_dict()
     config["architectures"] = [type(model).__name__]
@@ -300,229 +249,332 @@ def export(model: Any, recipe: Recipe | PrmRecipe, out: Path, extra: dict[str, A
     (out / "config.json").write_text(json.dumps(config, indent=1, default=str) + "\n")
 
 
-@dataclass(frozen=True)
-class PrmRecipe:
-    """Everything that decides the process reward model's weights, given the language model's.
-
-    The trunk is the language model's, with ``extra_layers`` on top: a transformer knows what it
-    expected of a token only in its last layers, so what compares the token with it comes after.
-    ``spoil`` is the share of lines that are made wrong in reference solutions: many more than the
-    language model gets wrong, since it is wrong lines that teach; the scores are the lower for it.
-    """
-
-    seed: int = 0
-    tokens: int = 8_000_000
-    extra_layers: int = 2
-    problems: int = 7_000
-    samples: int = 4
-    temperature: float = 1.0
-    sample_digits: tuple[int, ...] = (1, 5, 4, 0)
-    spoil_digits: tuple[int, ...] = (2, 7, 1, 0)
-    own_share: float = 0.5
-    spoil: float = 0.3
-    batch_tokens: int = 6144
-    learning_rate: float = 1.5e-3
-    trunk_rate: float = 0.2
-    weight_decay: float = 0.05
-    warmup: int = 60
-    line_weight: float = 4.0
-    threads: int = 2
-    bf16: bool = True
+def fingerprint(folder: Path) -> str:
+    """The SHA-256 of the weights in a folder, as the card gives it."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def sample_solutions(
-    recipe: PrmRecipe, weights: Path, out: Path, seconds: float | None, progress: Progress
+# -- its own attempts --------------------------------------------------------------------------------
+
+#: the dials that attempts are made with: problems at which the model does go wrong
+ATTEMPT_DIALS: Dials = {
+    "chain": {"steps": (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12), "digits": (1, 2, 2, 2, 3, 3)},
+    "countdown": {"numbers": (3, 4, 4, 5), "top": (10, 12, 15), "target": (40, 60, 99)},
+    "lookup": {"hops": (1, 2, 3, 4, 5, 6), "facts": (6, 8, 12, 16, 24)},
+    "program": {"lines": (1, 2, 2, 3), "examples": (4, 5, 6)},
+}
+
+
+def write_attempts(
+    recipe: AttemptRecipe | ExpertRecipe,
+    weights: Path,
+    path: Path,
+    seconds: float | None,
+    progress: Progress,
+    think: bool = False,
 ) -> bool:
-    """Let the language model of ``weights`` write solutions to training problems.
+    """Let the model of ``weights`` write ``samples`` solutions to each of many training problems, or
+    thoughts and the answer after them (``think``).
 
-    Appends to ``out/samples.jsonl`` (dials, seed, text, step labels) chunk by chunk, and goes on
-    where the file ends; true when all are there.
+    Appends a line a problem (family, dials, seed, texts), chunk by chunk, and goes on where the file
+    ends; true when all are there.
     """
-    torch = _torch()
-    import tokenizers
-    from transformers import LlamaForCausalLM
+    from outthink.models.fly import write
 
-    path, chunk = out / "samples.jsonl", 96
-    tokenizer = tokenizers.Tokenizer.from_file(str(weights / "tokenizer.json"))
-    model: Any = LlamaForCausalLM.from_pretrained(str(weights))
-    model = model.float().eval()
-    have = len(path.read_text().splitlines()) if path.exists() else 0
-    first = have // (chunk * recipe.samples)
-    if path.exists():
-        kept = path.read_text().splitlines(keepends=True)[: first * chunk * recipe.samples]
-        path.write_text("".join(kept))
-    chunks = -(-recipe.problems // chunk)
+    chunk = 50
+    wanted = [name for name, n in zip(FAMILIES, recipe.problems, strict=True) for _ in range(n)]
+    random.Random(f"attempts/{recipe.seed}").shuffle(wanted)
+    have = path.read_text().splitlines(keepends=True) if path.exists() else []
+    first = len(have) // chunk
+    if first * chunk < len(have) < len(wanted):
+        path.write_text("".join(have[: first * chunk]))
     started = time.monotonic()
-    for number in range(first, chunks):
+    for number in range(first, -(-len(wanted) // chunk)):
+        if len(have) >= len(wanted):
+            break
         if seconds is not None and time.monotonic() - started > seconds:
             return False
-        rng = random.Random(f"prm/{recipe.seed}/{number}")
-        torch.manual_seed(rng.getrandbits(48))
-        dials = Recipe(seed=recipe.seed, digit_weights=recipe.sample_digits)
-        problems = [draw(rng, dials) for _ in range(chunk)]
-        problems.sort(key=lambda p: len(p.question))
-        lines: list[str] = []
-        for at in range(0, chunk, 32):
-            part = [p for p in problems[at : at + 32] for _ in range(recipe.samples)]
-            rows = [[1, *tokenizer.encode(p.question + "\n").ids] for p in part]
-            width = max(map(len, rows))
-            ids = torch.tensor([[0] * (width - len(r)) + r for r in rows])
-            with torch.inference_mode():
-                done = model.generate(
-                    ids,
-                    attention_mask=(ids != 0).long(),
-                    do_sample=True,
-                    temperature=recipe.temperature,
-                    top_k=0,
-                    max_new_tokens=230,
-                    eos_token_id=2,
-                    pad_token_id=0,
-                )
-            for p, row in zip(part, done[:, width:].tolist(), strict=True):
-                text = tokenizer.decode([i for i in row if i > 2], skip_special_tokens=True)
-                labels = chain.step_labels(p, text)
-                dial = [len(p.steps), p.digits, p.seed]
-                lines.append(json.dumps({"dials": dial, "text": text, "labels": labels}) + "\n")
-        with path.open("a") as file:
+        rng = random.Random(f"attempts/{recipe.seed}/{number}")
+        some = wanted[number * chunk : (number + 1) * chunk]
+        problems = [draw(name, rng, ATTEMPT_DIALS) for name in some]
+        seeds = [[rng.getrandbits(48) for _ in range(recipe.samples)] for _ in problems]
+        texts = write(
+            weights,
+            [p.question for p in problems],
+            seeds,
+            recipe.max_tokens,
+            recipe.temperature,
+            "free" if think else None,
+        )
+        lines = []
+        for p, mine in zip(problems, texts, strict=True):
+            record = {"family": p.family, "dials": dict(p.dials), "seed": p.seed, "texts": mine}
+            lines.append(json.dumps(record) + "\n")
+        with path.open("a", encoding="utf-8") as file:
             file.write("".join(lines))
-        if number % 5 == 4 or number + 1 == chunks:
-            elapsed = time.monotonic() - started
-            progress(f"samples {(number + 1) * chunk * recipe.samples:,}  {elapsed:.0f} s")
+        if number % 10 == 9:
+            progress(
+                f"attempts: {(number + 1) * chunk:,} of {len(wanted):,} problems  "
+                f"{time.monotonic() - started:.0f} s"
+            )
     return True
 
 
-def judged_rows(recipe: PrmRecipe, tokenizer: Any, samples: list[dict[str, Any]]) -> Rows:
-    """Rows for the reward model: the language model's own texts, and spoiled reference solutions.
+def read_attempts(path: Path) -> list[dict[str, Any]]:
+    """The records of ``attempts.jsonl``."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
-    Every token of the solution has a target: 1 while its line is the beginning of a right one
-    (``chain.right_lines``: right given what the text says before it), else 0.
+
+# -- the reward model --------------------------------------------------------------------------------
+
+#: how often each family is judged, in the order of ``FAMILIES``
+REWARD_MIX = (70, 12, 10, 8)
+
+
+def judged(tokenizer: Any, pairs: list[tuple[Any, str]]) -> list[Row]:
+    """Rows for the reward model: every token of a text has a target.
+
+    Targets are ``2 * right + outcome``: 1 for ``right`` while the line is the beginning of a right
+    one, given the lines before it; 1 for ``outcome`` where the text ends in a right answer.
     """
-    dials = Recipe(seed=recipe.seed, digit_weights=recipe.spoil_digits)
+    questions = tokenizer.encode_batch([p.question + "\n" for p, _ in pairs])
+    texts = tokenizer.encode_batch([text for _, text in pairs])
+    rows: list[Row] = []
+    for (problem, text), q, t in zip(pairs, questions, texts, strict=True):
+        maker = family(problem.family)
+        so_far = maker.right_so_far(problem, text)
+        outcome = float(maker.check(problem, text))
+        marks = [2.0 * so_far[min(end, len(so_far)) - 1] + outcome for _, end in t.offsets]
+        rows.append(([1, *q.ids, *t.ids], [-100.0] * (len(q.ids) + 1) + marks))
+    return rows
 
-    def rows_of(rng: random.Random) -> list[tuple[list[int], list[float]]]:
-        pairs: list[tuple[chain.ChainProblem, str]] = []
-        for _ in range(64):
-            if rng.random() < recipe.own_share:
-                record = rng.choice(samples)
-                pairs.append((chain.make(*record["dials"]), record["text"]))
+
+def _reward_rows(recipe: RewardRecipe, tokenizer: Any, own: Attempts) -> Rows:
+    def rows_of(rng: random.Random) -> list[Row]:
+        pairs: list[tuple[Any, str]] = []
+        for name in rng.choices(FAMILIES, REWARD_MIX, k=64):
+            found = own.draw(name, rng) if rng.random() < recipe.own_share else None
+            if found is None:
+                problem = draw(name, rng, ATTEMPT_DIALS)
+                pairs.append((problem, family(name).spoiled(problem, rng, recipe.spoil)))
             else:
-                problem = draw(rng, dials)
-                pairs.append((problem, chain.spoiled(problem, rng, recipe.spoil)))
-        questions = tokenizer.encode_batch([p.question + "\n" for p, _ in pairs])
-        texts = tokenizer.encode_batch([t for _, t in pairs])
-        rows: list[tuple[list[int], list[float]]] = []
-        for (problem, text), q, t in zip(pairs, questions, texts, strict=True):
-            so_far = chain.right_so_far(problem, text)
-            marks = [float(so_far[end - 1]) for _, end in t.offsets]
-            rows.append(([1, *q.ids, *t.ids], [-100.0] * (len(q.ids) + 1) + marks))
-        return rows
+                pairs.append((found[0], ended(rng.choice(found[1]))))
+        return judged(tokenizer, pairs)
 
     return rows_of
 
 
 def train_reward_model(
-    recipe: PrmRecipe,
+    recipe: RewardRecipe,
     weights: Path,
     out: Path,
     seconds: float | None = None,
     progress: Progress = print,
 ) -> dict[str, Any]:
-    """Train the process reward model that starts from the language model of ``weights``.
+    """Train the reward model that starts from the language model of ``weights``, and calibrate it.
 
-    At every token it learns whether the line is right so far, given the lines before it; the
-    newline, where the score is read, weighs ``line_weight`` times.  The probability that a solution
-    is still right after line i is the product of the scores of lines 1..i.  Writes
-    ``model.safetensors`` (layout of ``LlamaForTokenClassification`` with one label),
-    ``config.json`` and ``curve.csv``.
+    At every token it learns whether the line is right so far, given the lines before it, and whether
+    the answer will be right; the newline, where scores are read, weighs ``line_weight`` times.
+    Writes ``model.safetensors`` (layout of ``LlamaForTokenClassification`` with two labels: the line,
+    the outcome), ``config.json`` and the curve.
     """
-    torch = _torch()
-    import tokenizers
-    from transformers import AutoConfig, LlamaForCausalLM, LlamaForTokenClassification
+    torch = need_torch()
+    from transformers import AutoConfig, LlamaForTokenClassification
 
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(recipe.threads)
-    started = time.monotonic()
-    if not sample_solutions(recipe, weights, out, seconds, progress):
-        return {"finished": False}
-    tokenizer = tokenizers.Tokenizer.from_file(str(weights / "tokenizer.json"))
+    tokenizer = _tokenizer(weights)
     newline = tokenizer.encode("\n").ids[0]
-    samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    records = read_attempts(weights / "attempts.jsonl")
+    kept_out = int(len(records) * recipe.held_out)
     torch.manual_seed(recipe.seed)
     config = AutoConfig.from_pretrained(str(weights))
     layers = config.num_hidden_layers
     config.num_hidden_layers = layers + recipe.extra_layers
-    config.num_labels = 1
+    config.num_labels = 2
     config.layer_types = None
-    reward: Any = LlamaForTokenClassification
-    model = reward(config).float()
-    language: Any = LlamaForCausalLM.from_pretrained(str(weights))
-    model.model.load_state_dict(language.float().model.state_dict(), strict=False)
+    kind: Any = LlamaForTokenClassification
+    model = kind(config).float()
+    load_weights(model, weights)
     for layer in model.model.layers[layers:]:
         # fresh layers add nothing at first
         torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
         torch.nn.init.zeros_(layer.mlp.down_proj.weight)
-    optimizer = _optimizer(
-        model, Recipe(weight_decay=recipe.weight_decay), model.model.layers[:layers]
+    model = model.to(_device())
+    trunk = [*model.model.layers[:layers].parameters(), *model.model.embed_tokens.parameters()]
+    optimizer = Optimizer(
+        model,
+        recipe.learning_rate,
+        recipe.vector_rate,
+        recipe.weight_decay,
+        trunk,
+        recipe.trunk_rate,
     )
-    schedule = Recipe(learning_rate=recipe.learning_rate, warmup=recipe.warmup)
-    steps = recipe.tokens // recipe.batch_tokens
-    step, checkpoint, curve = 0, out / "checkpoint.pt", out / "curve.csv"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["recipe"] != json.dumps(asdict(recipe)):
-            raise ValueError(f"{checkpoint} has another recipe: choose another folder or remove it")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
-        progress(f"resumed at step {step} of {steps}")
-    else:
-        curve.write_text("step,loss,line_loss,learning_rate,seconds\n")
-    model.train()
-    losses: list[tuple[float, float]] = []
-    saved = time.monotonic()
-    rows_of = judged_rows(recipe, tokenizer, samples)
-    for ids, marks in pack(f"prm/{recipe.seed}/rows", rows_of, recipe.batch_tokens, step):
-        if step >= steps or (seconds is not None and time.monotonic() - started > seconds):
+
+    def loss(model: Any, ids: Any, marks: Any) -> Any:
+        _attention(model, ids)
+        logits = model(input_ids=ids).logits.float()
+        keep = marks >= 0
+        told, marked = logits[keep], marks[keep].float()
+        line, outcome = (marked >= 2).float(), torch.remainder(marked, 2)
+        weight = 1.0 + (recipe.line_weight - 1.0) * (ids[keep] == newline).float()
+        each = torch.nn.functional.binary_cross_entropy_with_logits
+        right = each(told[:, 0], line, reduction="none")
+        ends = each(told[:, 1], outcome, reduction="none")
+        return ((right + recipe.outcome_weight * ends) * weight).sum() / weight.sum()
+
+    steps = max(1, recipe.tokens // recipe.batch_tokens)
+    own = Attempts(records[kept_out:])
+    stage = Stage(
+        "reward", recipe, model, optimizer, f"prm/{recipe.seed}",
+        _reward_rows(recipe, tokenizer, own), loss, steps, falling(steps, recipe.warmup),
+    )  # fmt: skip
+    done = run_stage(stage, out, seconds, progress)
+    if done["finished"]:
+        facts = {"kind": "reward model", "tokens_seen": done["tokens"]}
+        export(model, recipe, out, facts)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(weights / name, out / name)
+        done["calibration"] = calibrate(out, records[:kept_out])
+    return done
+
+
+def calibrate(folder: Path, records: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Fit what turns raw scores into probabilities, on texts that training did not see.
+
+    The score of a step is the product of the lines up to it; a logistic function of its logit, which
+    keeps every order of scores, is fitted to whether all is right; likewise for the outcome.  The two
+    pairs (slope, offset) go into ``config.json`` as ``calibration``.
+    """
+    from outthink.models.fly import raw_rewards
+
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("calibration", None)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    pairs = [
+        (problem_of(record), ended(text))
+        for record in records
+        if record["family"] == "chain"
+        for text in record["texts"]
+    ]
+    raw = raw_rewards(folder, [(p.question, text) for p, text in pairs])
+    steps: list[tuple[float, float]] = []
+    outcomes: list[tuple[float, float]] = []
+    for (p, text), (line, outcome) in zip(pairs, raw, strict=True):
+        maker = family(p.family)
+        labels = maker.step_labels(p, text)
+        steps += list(zip(line, map(float, labels), strict=False))
+        outcomes.append((outcome[-1], float(maker.check(p, text))))
+    found = {"step": fit_logistic(steps), "outcome": fit_logistic(outcomes)}
+    config["calibration"] = found
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    return found
+
+
+def fit_logistic(pairs: list[tuple[float, float]]) -> list[float]:
+    """Slope and offset of the logistic function of logits that predicts the labels best (Platt)."""
+    p = np.clip(np.array([a for a, _ in pairs]), 1e-9, 1 - 1e-9)
+    x, y = np.log(p / (1 - p)), np.array([b for _, b in pairs])
+    slope, offset = 1.0, 0.0
+    for _ in range(100):
+        q = 1 / (1 + np.exp(-(slope * x + offset)))
+        w = np.maximum(q * (1 - q), 1e-9)
+        gradient = np.array([((q - y) * x).sum() + 1e-3 * (slope - 1), (q - y).sum()])
+        cross = (w * x).sum()
+        hessian = np.array([[(w * x * x).sum() + 1e-3, cross], [cross, w.sum() + 1e-3]])
+        change = np.linalg.solve(hessian, gradient)
+        slope, offset = slope - change[0], offset - change[1]
+        if np.abs(change).max() < 1e-9:
             break
-        x, y = torch.from_numpy(ids), torch.from_numpy(marks).float()
-        for group in optimizer.param_groups:
-            part = recipe.trunk_rate if group["trunk"] else 1.0
-            group["lr"] = _rate(step, steps, schedule) * part
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
-            logits = model(input_ids=x).logits.float()[..., 0]
-        keep, ends = y >= 0, (x == newline)
-        each = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits[keep], y[keep], reduction="none"
-        )
-        weight = 1.0 + (recipe.line_weight - 1.0) * ends[keep].float()
-        loss = (each * weight).sum() / weight.sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        losses.append((float(loss.detach()), float(each[ends[keep]].mean().detach())))
-        if step % 25 == 0 or step == steps:
-            mean = np.mean(losses, axis=0)
-            losses, elapsed = [], time.monotonic() - started
-            rate = f"{_rate(step - 1, steps, schedule):.2e}"
-            with curve.open("a", newline="") as file:
-                line = [step, f"{mean[0]:.4f}", f"{mean[1]:.4f}", rate, round(elapsed)]
-                csv.writer(file).writerow(line)
-            progress(
-                f"prm {step}/{steps}  loss {mean[0]:.4f}  lines {mean[1]:.4f}  {elapsed:.0f} s"
+    return [float(slope), float(offset)]
+
+
+# -- expert iteration --------------------------------------------------------------------------------
+
+
+def train_expert(
+    recipe: ExpertRecipe,
+    weights: Path,
+    out: Path,
+    seconds: float | None = None,
+    progress: Progress = print,
+) -> dict[str, Any]:
+    """A round of expert iteration from the model of ``weights`` into ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    if not write_attempts(recipe, weights, out / "thoughts.jsonl", seconds, progress, think=True):
+        return {"finished": False}
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(weights / name, out / name)
+    tokenizer = _tokenizer(out)
+    right: list[tuple[Any, str]] = []
+    total = 0
+    for record in read_attempts(out / "thoughts.jsonl"):
+        problem = problem_of(record)
+        total += len(record["texts"])
+        fine = {text for text in record["texts"] if check(problem, text)}
+        right += [(problem, text) for text in sorted(fine)]
+    if not right:
+        raise ValueError(f"no thought of {total} in {out} ends in a right answer: nothing to learn")
+    progress(f"expert: {len(right):,} different right thoughts of {total:,}")
+    own = Attempts(read_attempts(weights / "attempts.jsonl"))
+    writer = Writer(tokenizer, own, 0.75)
+
+    def rows_of(rng: random.Random) -> list[Row]:
+        some = [rng.choice(right) for _ in range(int(64 * recipe.share))]
+        drafts: list[list[tuple[str | int, bool]]] = [
+            [(p.question + "\n", False), (writer.think, False), ("\n", False), (text, True)]
+            for p, text in some
+        ]
+        return [*writer.encode(drafts), *writer.rows(rng, 64 - len(some))]
+
+    from transformers import AutoConfig, LlamaForCausalLM
+
+    model: Any = LlamaForCausalLM(AutoConfig.from_pretrained(str(weights))).float()
+    load_weights(model, weights)
+    model = model.to(_device())
+    optimizer = Optimizer(
+        model, recipe.learning_rate, recipe.vector_rate, recipe.weight_decay, None, 1.0
+    )
+    steps = max(1, recipe.tokens // recipe.batch_tokens)
+    stage = Stage("expert", recipe, model, optimizer, f"expert/{recipe.seed}", rows_of,
+                  _next_token, steps, falling(steps, 10))  # fmt: skip
+    left = None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
+    done = run_stage(stage, out, left, progress)
+    if done["finished"]:
+        export(model, recipe, out, {"kind": "language model", "stage": "expert"})
+    return done
+
+
+# -- everything --------------------------------------------------------------------------------------
+
+
+def train_all(
+    out: Path,
+    sizes: tuple[str, ...] = ("fly", "xs", "l"),
+    seed: int = 0,
+    seconds: float | None = None,
+    progress: Progress = print,
+) -> dict[str, Any]:
+    """Every model of the family into ``out/SIZE``, the reward model into ``out/fly/prm``."""
+    started = time.monotonic()
+
+    def left() -> float | None:
+        return None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
+
+    done: dict[str, Any] = {}
+    for size in sizes:
+        recipe = Recipe(seed=seed).of_size(size)
+        folder = out / size
+
+        def say(text: str, size: str = size) -> None:
+            progress(f"{size}: {text}")
+
+        done[size] = train_language_model(recipe, folder, left(), say)
+        if size == "fly" and done[size]["finished"]:
+            done["prm"] = train_reward_model(
+                RewardRecipe(seed=seed), folder, folder / "prm", left(), progress
             )
-        if time.monotonic() - saved > 120 or step == steps:
-            state = {
-                "recipe": json.dumps(asdict(recipe)),
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-            }
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
-            saved = time.monotonic()
-    finished = step >= steps
-    if finished:
-        export(model, recipe, out, {"kind": "process reward model", "steps": step})
-    return {"step": step, "steps": steps, "finished": finished}
+        if not all(stage["finished"] for stage in done.values()):
+            break
+    whole = all(d["finished"] for d in done.values()) and len(done) >= len(sizes)
+    return {"finished": whole, "stages": done}

@@ -10,7 +10,7 @@ from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Problem, Sample, Score
 from outthink.core.registry import part, register
 from outthink.core.run import Run
-from outthink.models.fly import FlyPrm
+from outthink.models.fly import FlyOrm, FlyPrm
 from outthink.select.aggregate import AGGREGATES, Aggregate, aggregate
 
 
@@ -37,9 +37,9 @@ class Prm:
 @register("verifier", "orm", needs=("REWARD",))
 @dataclass(frozen=True)
 class Orm:
-    """An outcome reward model: one score for the whole text (the last one of a process model)."""
+    """An outcome reward model: one score for the whole text (its last one)."""
 
-    model: Any = part("model", FlyPrm())
+    model: Any = part("model", FlyOrm())
 
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
         """Score each text as a whole."""

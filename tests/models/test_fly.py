@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import subprocess
 import sys
 import textwrap
@@ -15,10 +16,21 @@ import outthink
 from outthink.core.budget import Budget, Meter, Usage
 from outthink.core.errors import BadInput
 from outthink.core.model import Judged, Request
-from outthink.models.fly import WEIGHTS, Fly, FlyPrm
+from outthink.models.fly import (
+    JUDGING,
+    WEIGHTS,
+    Fly,
+    FlyL,
+    FlyOrm,
+    FlyPrm,
+    FlyXs,
+    prompt_ids,
+    raw_rewards,
+)
 from outthink.models.fly.engine import Network, load_safetensors
 from outthink.models.fly.tokenizer import Tokenizer
 from outthink.tasks import chain
+from outthink.tasks import problems as problems_of
 
 TOKENIZER = Tokenizer.load(WEIGHTS / "tokenizer.json")
 QUESTION = chain.make(5, 2, 11).question
@@ -51,25 +63,38 @@ def test_logits_are_those_of_transformers(network):
     assert np.abs(wanted - ours).max() < 1e-3
 
 
-def test_step_scores_are_those_of_transformers():
+def test_scores_are_those_of_transformers():
     torch = pytest.importorskip("torch", reason="torch is not installed")
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    folder = str(WEIGHTS / "prm")
-    theirs = transformers.LlamaForTokenClassification.from_pretrained(folder).float().eval()
+    folder = WEIGHTS / "prm"
+    theirs = transformers.LlamaForTokenClassification.from_pretrained(str(folder)).float().eval()
     problem = chain.make(5, 2, 11)
-    tokenizer = Tokenizer.load(WEIGHTS / "tokenizer.json")
-    ids = [1, *tokenizer.encode(problem.question + "\n" + problem.solution)]
+    ids = [1, *TOKENIZER.encode(problem.question + "\n" + problem.solution)]
     with torch.no_grad():
-        logits = theirs(torch.tensor([ids])).logits[0, :, 0].numpy()
-    newline = tokenizer.encode("\n")[0]
+        logits = theirs(torch.tensor([ids])).logits[0].numpy()
+    newline = TOKENIZER.encode("\n")[0]
     ends = [i for i, t in enumerate(ids) if t == newline][1:]
-    wanted = np.cumprod(1 / (1 + np.exp(-logits[ends])))
-    assert np.allclose(reward([problem.solution], problem.question)[0], wanted, atol=1e-4)
+    said = 1 / (1 + np.exp(-logits[ends]))
+    ((lines, outcomes),) = raw_rewards(folder, [(problem.question, problem.solution)])
+    assert np.allclose(lines, np.cumprod(said[:, 0]), atol=1e-4)
+    ends = said[:, 1] if said.shape[1] > 1 else np.cumprod(said[:, 0])
+    assert np.allclose(outcomes, ends, atol=1e-4)
 
 
-def reward(texts, question, known=""):
+def test_calibration_keeps_the_order_of_scores():
+    texts = [chain.spoiled(chain.make(6, 2, 3), random.Random(i), 0.2) for i in range(12)]
+    problem = chain.make(6, 2, 3)
+    raw = raw_rewards(WEIGHTS / "prm", [(problem.question, t) for t in texts])
+    for model, head in ((FlyPrm(), 0), (FlyOrm(), 1)):
+        told = [s[-1] for s in reward(texts, problem.question, model=model)]
+        assert all(0 < s < 1 for s in told)
+        plain = [r[head][-1] for r in raw]
+        assert np.argsort(told).tolist() == np.argsort(plain).tolist()
+
+
+def reward(texts, question, known="", model=None):
     async def main():
-        live = FlyPrm().open()
+        live = (model or FlyPrm()).open()
         messages = ({"role": "user", "content": question},)
         ticket = Meter(Budget()).reserve(Usage())
         return await live.reward([Judged(messages, t, known) for t in texts], ticket)
@@ -179,7 +204,7 @@ def test_scores_do_not_depend_on_company_and_fall_for_wrong_steps():
         wrong = p.solution.replace(f"= {first.value}\n", f"= {first.value + 3}\n", 1)
         both = reward([wrong, p.solution, p.solution[: len(p.solution) // 2]], p.question)
         assert both[1] == scores
-    fresh = [p for p, _ in zip(chain.level_problems("easy", "dev", 9), range(60), strict=False)]
+    fresh = problems_of("chain", "easy", "dev", 60, 9)
     higher = []
     for p in fresh:
         first = p.steps[0]
@@ -187,6 +212,73 @@ def test_scores_do_not_depend_on_company_and_fall_for_wrong_steps():
         good, bad = reward([p.solution, wrong], p.question)
         higher.append(good[0] > bad[0])
     assert np.mean(higher) > 0.9
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def test_a_chat_says_whether_to_solve_to_think_to_revise_or_to_judge():
+    encode, vocab = TOKENIZER.encode, TOKENIZER.vocab
+    asked = (1, *encode("Why?\n"))
+    first = {"role": "assistant", "content": "one\n"}
+    second = {"role": "assistant", "content": "two"}
+    third = {"role": "assistant", "content": "three\n"}
+    assert prompt_ids(TOKENIZER, (user(" Why?\n"),)) == asked
+    system = {"role": "system", "content": "Be brief."}
+    assert prompt_ids(TOKENIZER, (system, user("Why?"))) == asked
+    thinking = prompt_ids(TOKENIZER, (user("Why?"),), 3)
+    assert thinking == (*asked, vocab["<think>"], *encode("3\n"))
+    assert prompt_ids(TOKENIZER, (user("Why?"),), "free") == (
+        *asked,
+        vocab["<think>"],
+        *encode("\n"),
+    )
+    mark = vocab["<try>"]
+    chat = (user("Why?"), first, user("Again."))
+    revising = (*asked, mark, *encode("one\n"), mark)
+    assert prompt_ids(TOKENIZER, chat) == revising
+    assert prompt_ids(TOKENIZER, chat, 3) == revising  # it was taught to revise without thoughts
+    longer = prompt_ids(TOKENIZER, (*chat, second, user("Again."), third, user("Again.")))
+    assert longer == (*asked, mark, *encode("two\n"), mark, *encode("three\n"), mark)
+    mark = vocab["<judge>"]
+    judging = prompt_ids(TOKENIZER, (*chat, second, user(f"{JUDGING} Say yes or no.")))
+    assert judging == (*asked, mark, *encode("two\n"), mark)
+
+
+def test_fly_judges_as_the_verifier_asks():
+    from outthink.verify import yes_no
+
+    assert yes_no.OPENING == JUDGING
+
+
+def test_weights_that_were_not_trained_to_think_say_so():
+    with pytest.raises(BadInput, match="not trained to think"):
+        Fly(think=3).open()
+
+
+def test_weights_without_skills_read_the_question_alone_and_say_so():
+    model = Fly().open()
+    chat = (user(QUESTION), {"role": "assistant", "content": "answer: 1\n"}, user("Again."))
+    assert model.count_tokens(chat) == model.count_tokens(chat[:1])
+
+    async def main():
+        return await model.generate(Request(chat, seeds=(1,)), Meter(Budget()).reserve(Usage()))
+
+    assert any("were not seen" in note for note in anyio.run(main).notes)
+
+
+@pytest.mark.parametrize("think", [-1, 7, "long", True, 2.5])
+def test_a_dial_that_there_is_not_is_said(think):
+    with pytest.raises(BadInput, match="think"):
+        Fly(think=think)
+
+
+@pytest.mark.parametrize(("spec", "size"), [(FlyXs(), "xs"), (FlyL(), "l")])
+def test_the_others_of_the_family_say_how_to_get_them(spec, size, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(BadInput, match=f"outthink fly train --size {size} --out .*fly-{size}"):
+        spec.open()
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path):

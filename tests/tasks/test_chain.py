@@ -1,6 +1,5 @@
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,30 +23,10 @@ def test_a_problem_is_a_function_of_its_dials_and_its_steps_hold(dials):
             assert step.value == got[step.op]
         assert 1 <= step.value < 10 ** dials[1]
         value = step.value
-    assert problem.answer == value
+    assert problem.answer == str(value)
     assert chain.check(problem, problem.solution)
     assert all(chain.step_labels(problem, problem.solution))
     assert all(chain.right_so_far(problem, problem.solution))
-
-
-def test_no_problem_of_another_split_is_ever_drawn_for_training():
-    from outthink.train.fly import Recipe, draw
-
-    rng = random.Random(5)
-    trained = {draw(rng, Recipe()).question for _ in range(2000)}
-    assert all(chain.split_of(q) == "train" for q in trained)
-    for level in chain.LEVELS:
-        fresh = [
-            p for p, _ in zip(chain.level_problems(level, "test", 0), range(200), strict=False)
-        ]
-        assert all(p.split == "test" for p in fresh)
-        assert not trained & {p.question for p in fresh}
-
-
-def test_the_splits_have_their_shares():
-    splits = [chain.make(6, 2, seed).split for seed in range(3000)]
-    assert abs(splits.count("test") / 3000 - 0.1) < 0.02
-    assert abs(splits.count("dev") / 3000 - 0.1) < 0.02
 
 
 def test_a_false_path_with_the_right_answer_is_told_from_a_true_one():
@@ -75,9 +54,3 @@ def test_an_unspoiled_copy_is_right_and_a_spoiled_one_is_caught(dials, seed):
     assert chain.spoiled(problem, random.Random(seed), 0.0) == problem.solution
     text = chain.spoiled(problem, random.Random(seed), 0.9)
     assert all(chain.right_so_far(problem, text)) == all(chain.step_labels(problem, text))
-
-
-@pytest.mark.parametrize(("steps", "digits"), [(0, 2), (13, 2), (3, 0), (3, 5)])
-def test_a_dial_out_of_range_is_said(steps, digits):
-    with pytest.raises(ValueError, match=r"chain has|digits"):
-        chain.make(steps, digits)

@@ -1,12 +1,15 @@
-"""``fly``: the bundled model organism, a Llama of 1.9 million parameters in plain numpy.
+"""``fly``: the bundled model organisms, small Llamas in plain numpy, and their reward model.
 
-No key, no download, no torch.  It writes solutions to the word problems of ``outthink.tasks.chain``,
-one step a line, and goes wrong as larger models do; ``fly-prm`` judges each of its steps.
+No key, no download, no torch.  ``fly`` answers word problems one step a line,
+and goes wrong as larger models do; ``fly-prm`` scores each step and ``fly-orm`` the whole.  Weights of the
+recipe in ``outthink.train`` also think before they answer (``fly(think=4)``), revise an attempt that they
+are shown, and judge a solution; ``fly-xs`` and ``fly-l`` are trained on demand.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Sequence
@@ -20,6 +23,8 @@ import numpy as np
 from outthink.core.budget import Price, Reservation, Usage
 from outthink.core.errors import BadInput, ModelError, Refused
 from outthink.core.model import (
+    HIDDEN,
+    LOGITS,
     LOGPROBS,
     PREFIX,
     REWARD,
@@ -40,24 +45,58 @@ WEIGHTS = Path(__file__).parent / "weights"
 _LOADED: Shared[Any] = Shared()
 
 
-def prompt_of(messages: Sequence[Message]) -> str:
-    """What fly reads of a chat: the first user message, whose question it answers."""
-    for message in messages:
-        if message["role"] == "user":
-            return text_of(message.get("content")).strip() + "\n"
-    return text_of(messages[-1].get("content")).strip() + "\n"
+#: how a user asks fly to judge the solution that the assistant has given
+JUDGING = "Is this solution right?"
+#: fly is shown this many of its latest attempts
+SHOWN = 2
+#: the largest dial of thinking: ``8 * 2**dial`` tokens at most
+MOST = 6
+
+
+#: how long to think: not at all, as long as it likes, or a dial from 0 to 6
+Think = int | str | None
+
+
+def question_of(messages: Sequence[Message]) -> str:
+    """The question of a chat: its first user message."""
+    first = next((m for m in messages if m["role"] == "user"), messages[-1])
+    return text_of(first.get("content")).strip() + "\n"
 
 
 def remark(messages: Sequence[Message]) -> str | None:
     """What to say of a question that is none of those that fly was trained on; else ``None``."""
-    from outthink.tasks.chain import is_chain
+    from outthink.tasks import family_of
 
-    if is_chain(prompt_of(messages)):
+    if family_of(question_of(messages)) is not None:
         return None
     return (
-        "knows nothing but word problems like those of 'outthink fly problem': "
+        "knows nothing but problems like those of 'outthink fly problem': "
         "what it makes of another question means nothing"
     )
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message], think: Think = None) -> tuple[int, ...]:
+    """A chat as fly reads it: the question, then what is to be done.
+
+    After attempts by the assistant, fly revises the latest two; when the last user message begins with
+    ``JUDGING``, it judges the last one.  ``think`` opens its thoughts before a first
+    attempt: ``"free"``, or a dial.
+    """
+    from outthink.models.fly.tokenizer import JUDGE, TRY
+
+    encode = tokenizer.encode
+    ids = [tokenizer.bos, *encode(question_of(messages))]
+    tries = [text_of(m.get("content")).strip() for m in messages if m["role"] == "assistant"]
+    users = [m for m in messages if m["role"] == "user"]
+    judging = len(users) > 1 and text_of(users[-1].get("content")).strip().startswith(JUDGING)
+    if tries:
+        mark = tokenizer.vocab[JUDGE if judging else TRY]
+        for text in tries[-1:] if judging else tries[-SHOWN:]:
+            ids += [mark, *encode(text + "\n")]
+        ids.append(mark)
+    elif think is not None:
+        ids += encode(f"<think>{'' if think == 'free' else think}\n")
+    return tuple(ids)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -67,49 +106,92 @@ def _tokenizer(folder: Path) -> Any:
     return _LOADED.get(("tokenizer", str(folder)), lambda: Tokenizer.load(path))
 
 
-def _folder(path: str) -> Path:
-    folder = Path(os.path.expanduser(path)) if path else WEIGHTS
+def _folder(path: str, home: Path = WEIGHTS, size: str = "fly") -> Path:
+    folder = Path(os.path.expanduser(path)) if path else home
     if not (folder / "model.safetensors").exists():
-        raise BadInput(
-            f"no weights in {folder}: make them with 'outthink fly train --out {folder}'"
-        )
+        told = f"outthink fly train --size {size} --out {folder}"
+        raise BadInput(f"no weights in {folder}: make them with '{told}'")
     return folder
+
+
+def trained_here(size: str) -> Path:
+    """Where weights that are not in the package are looked for, once trained on this machine."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "outthink" / f"fly-{size}"
 
 
 @register("model", "fly")
 @dataclass(frozen=True)
 class Fly:
-    """The bundled language model: answers chain word problems, step by step.
+    """The bundled language model: solves word problems, countdowns, lookups and small programs.
 
-    ``weights`` is a folder with other weights of the same layout; ``max_rows`` the batch width
-    (it changes the speed, never a text).
+    ``think`` has it reason before the answer: ``"free"`` as long as it likes, 0 to 6 about
+    ``8 * 2**think`` tokens at most (0: it answers at once); without, it writes the steps of a solution.
+    ``weights`` is a folder with other weights of the same layout; ``max_rows`` the batch width (it
+    changes the speed, never a text).
     """
 
+    think: int | str | None = None
     weights: str = ""
     max_rows: int = 64
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_rows <= 1024:
             raise BadInput(f"max_rows={self.max_rows}: 1 to 1024 rows")
+        fine = self.think in (None, "free") or (
+            isinstance(self.think, int) and 0 <= self.think <= MOST
+        )
+        if not fine or isinstance(self.think, bool):
+            raise BadInput(f'think={self.think!r}: "free", or a dial from 0 to {MOST}')
 
     def open(self) -> FlyModel:
         """The running model; all that are opened share one worker."""
-        return FlyModel(self)
+        return FlyModel(self, _folder(self.weights), "fly")
+
+
+@register("model", "fly-xs")
+@dataclass(frozen=True)
+class FlyXs(Fly):
+    """``fly`` with a third of the parameters, by the same recipe; trained on demand.
+
+    ``outthink fly train --size xs`` makes its weights, in about half an hour on two cores.
+    """
+
+    def open(self) -> FlyModel:
+        """The running model."""
+        return FlyModel(self, _folder(self.weights, trained_here("xs"), "xs"), "fly-xs")
+
+
+@register("model", "fly-l")
+@dataclass(frozen=True)
+class FlyL(Fly):
+    """``fly`` with nearly three times the parameters, by the same recipe; trained on demand.
+
+    Its weights would double the size of the package.  ``outthink fly train --size l`` makes them, in
+    about two hours on two cores.
+    """
+
+    def open(self) -> FlyModel:
+        """The running model."""
+        return FlyModel(self, _folder(self.weights, trained_here("l"), "l"), "fly-l")
 
 
 class FlyModel:
     """The live ``fly``."""
 
-    capabilities = frozenset({PREFIX, LOGPROBS, SEEDS})
+    capabilities = frozenset({PREFIX, LOGPROBS, SEEDS, LOGITS, HIDDEN})
     max_tokens = 256
     #: what ends a step: solutions are written one step a line
     step = "\n"
 
-    def __init__(self, spec: Fly) -> None:
+    def __init__(self, spec: Fly, folder: Path, name: str) -> None:
         from outthink.models.fly.decode import Decoder
         from outthink.models.fly.engine import Network
+        from outthink.models.fly.inside import FlyInside
 
-        folder = _folder(spec.weights)
+        self.think = spec.think
+        if spec.think is not None:
+            self.max_tokens = 800
         self.native_n = True
         self.tokenizer = _tokenizer(folder)
         self._decoder = _LOADED.get(
@@ -117,13 +199,25 @@ class FlyModel:
             lambda: Decoder(Network(folder), self.tokenizer, spec.max_rows),
         )
         network = self._decoder.network
-        self.name = f"fly@{network.digest}"
+        #: the doors of ``outthink.models.inside``
+        self.inside = FlyInside(network, self.tokenizer, spec.think)
+        thinking = "" if spec.think is None else f"(think={spec.think})"
+        self.name = f"{name}{thinking}@{network.digest}"
+        #: weights of the recipe with skills read whole chats; earlier ones the question alone
+        self.skilled = "stage" in network.metadata
+        if spec.think is not None and not self.skilled:
+            raise BadInput(
+                f"think={spec.think!r}: these weights were not trained to think; "
+                "'outthink fly train' makes some that are, for fly(weights=...)"
+            )
         self.context: int = network.context
         self.price = Price(flops_per_token=2.0 * network.parameters)
 
     def _ids(self, messages: Sequence[Message], prefix: str) -> tuple[int, ...]:
-        encode = self.tokenizer.encode
-        return (self.tokenizer.bos, *encode(prompt_of(messages)), *encode(prefix))
+        if not self.skilled:
+            messages = ({"role": "user", "content": question_of(messages)},)
+        head = prompt_ids(self.tokenizer, messages, self.think)
+        return (*head, *self.tokenizer.encode(prefix))
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
         """Prompt tokens, exactly."""
@@ -188,12 +282,86 @@ class FlyModel:
         notes: tuple[str, ...] = ()
         if told := remark(request.messages):
             notes = (f"fly {told}",)
-        if any(m["role"] == "assistant" for m in request.messages):
+        tries = sum(m["role"] == "assistant" for m in request.messages)
+        if tries and not self.skilled:
             notes += ("fly reads the first question only: earlier attempts were not seen",)
+        elif tries > SHOWN:
+            notes += (f"fly reads its latest {SHOWN} attempts; earlier ones were not seen",)
         return Reply(tuple(rows), usage, notes)
 
     async def aclose(self) -> None:
         """Nothing to close: the worker ends by itself when idle."""
+
+
+def write(
+    weights: Path,
+    questions: Sequence[str],
+    seeds: Sequence[Sequence[int]],
+    max_tokens: int,
+    temperature: float,
+    think: Think = None,
+) -> list[list[str]]:
+    """Texts for each question, one a seed, without a run: for training, on weights that change."""
+    from outthink.models.fly.decode import Decoder, Job
+    from outthink.models.fly.engine import Network
+
+    tokenizer = _tokenizer(weights)
+    decoder = _LOADED.get(
+        ("decoder", str(weights), 64), lambda: Decoder(Network(weights), tokenizer, 64)
+    )
+    waiting = threading.Semaphore(0)
+    failed: list[BaseException] = []
+
+    def done(_: Job, error: BaseException | None) -> None:
+        if error is not None:
+            failed.append(error)
+        waiting.release()
+
+    jobs = [
+        Job(
+            ids=prompt_ids(tokenizer, ({"role": "user", "content": question},), think),
+            seeds=tuple(mine),
+            max_new=max_tokens,
+            temperature=temperature,
+            top_p=1.0,
+            top_k=0,
+            stop=(),
+            done=done,
+        )
+        for question, mine in zip(questions, seeds, strict=True)
+    ]
+    for job in jobs:
+        decoder.submit(job)
+    for _ in jobs:
+        waiting.acquire()
+    if failed:
+        raise failed[0]
+    return [[row.written.decode("utf-8", errors="replace") for row in job.rows] for job in jobs]
+
+
+def raw_rewards(
+    folder: Path, texts: Sequence[tuple[str, str]]
+) -> list[tuple[list[float], list[float]]]:
+    """For each (question, text) what the two heads say at each line's end, before calibration.
+
+    The product of the lines' probabilities up to there, and the probability of a right answer.
+    """
+    from outthink.models.fly.engine import one_thread
+
+    reward = FlyReward(folder, "step", calibrated=False)
+    encode = reward.tokenizer.encode
+    out: list[tuple[list[float], list[float]]] = []
+    with one_thread():
+        for at in range(0, len(texts), 16):
+            some = []
+            for question, text in texts[at : at + 16]:
+                head = (reward.tokenizer.bos, *encode(question.strip() + "\n"))
+                some.append(((*head, *encode(text)), len(head)))
+            for marks in reward.marks(some):
+                steps = np.cumprod(marks[:, 0])
+                ends = marks[:, 1] if marks.shape[1] > 1 else steps
+                out.append((steps.tolist(), ends.tolist()))
+    return out
 
 
 @register("model", "fly-prm")
@@ -205,42 +373,60 @@ class FlyPrm:
 
     def open(self) -> FlyReward:
         """The running reward model."""
-        return FlyReward(self)
+        return FlyReward(_folder(self.weights or str(WEIGHTS / "prm")), "step")
+
+
+@register("model", "fly-orm")
+@dataclass(frozen=True)
+class FlyOrm:
+    """The outcome reward model of ``fly``: after each line, the probability of a right answer."""
+
+    weights: str = ""
+
+    def open(self) -> FlyReward:
+        """The running reward model."""
+        return FlyReward(_folder(self.weights or str(WEIGHTS / "prm")), "outcome")
 
 
 class FlyReward:
-    """The live ``fly-prm``; a line's score is read at its newline."""
+    """The live reward models: one network with two heads; scores are read at newlines."""
 
     capabilities = frozenset({REWARD})
     max_tokens = 1
     native_n = False
 
-    def __init__(self, spec: FlyPrm) -> None:
+    def __init__(self, folder: Path, head: str, calibrated: bool = True) -> None:
         from outthink.models.fly.engine import Network
 
-        folder = _folder(spec.weights or str(WEIGHTS / "prm"))
         home = folder if (folder / "tokenizer.json").exists() else folder.parent
         self.tokenizer = _tokenizer(home)
         self._network, self._busy = _LOADED.get(
-            ("prm", str(folder)), lambda: (Network(folder, block=16), threading.Lock())
+            ("prm", str(folder)), lambda: (Network(folder), threading.Lock())
         )
-        self.name = f"fly-prm@{self._network.digest}"
+        self._head = head
+        config = json.loads((folder / "config.json").read_text()) if calibrated else {}
+        slope, offset = config.get("calibration", {}).get(head, (1.0, 0.0))
+        self._calibration = (float(slope), float(offset))
+        name = "fly-prm" if head == "step" else "fly-orm"
+        self.name = f"{name}@{self._network.digest}"
         self.price = Price(flops_per_token=2.0 * self._network.parameters)
         self._newline = self.tokenizer.encode("\n")[0]
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
         """Tokens of the question and the text."""
         encode = self.tokenizer.encode
-        return 1 + len(encode(prompt_of(messages))) + len(encode(prefix))
+        return 1 + len(encode(question_of(messages))) + len(encode(prefix))
 
     def remark(self, messages: Sequence[Message]) -> str | None:
         """What to say of a problem that it was not trained to judge."""
         told = remark(messages)
-        return f"fly-prm {told}" if told else None
+        return f"{self.name.partition('@')[0]} {told}" if told else None
 
     async def generate(self, request: Request, ticket: Reservation) -> Reply:
         """A reward model writes nothing."""
-        raise Refused("fly-prm scores texts and writes none: use it as a verifier, prm(...)")
+        name = self.name.partition("@")[0]
+        verifier = "prm" if self._head == "step" else "orm"
+        raise Refused(f"{name} scores texts and writes none: use it as a verifier, {verifier}(...)")
 
     async def reward(
         self, items: Sequence[Judged], ticket: Reservation
@@ -249,7 +435,7 @@ class FlyReward:
         encode = self.tokenizer.encode
         texts: list[tuple[tuple[int, ...], int]] = []
         for item in items:
-            head = (self.tokenizer.bos, *encode(prompt_of(item.messages)))
+            head = (self.tokenizer.bos, *encode(question_of(item.messages)))
             texts.append(((*head, *encode(item.text)), len(head)))
         scores: list[tuple[float, ...]] = [()] * len(texts)
         short = [i for i, (ids, _) in enumerate(texts) if len(ids) <= self._network.context]
@@ -266,14 +452,30 @@ class FlyReward:
         from outthink.models.fly.engine import one_thread
 
         with self._busy, one_thread():
-            return self._batch(texts)
+            marks = self.marks(texts)
+        if self._head == "outcome" and marks[0].shape[1] > 1:
+            return [self._told(m[:, -1]) for m in marks]
+        # each line's score is given the lines before it: still right is their product
+        return [self._told(np.cumprod(m[:, 0])) for m in marks]
 
-    def _batch(self, texts: list[tuple[tuple[int, ...], int]]) -> list[tuple[float, ...]]:
-        """Score up to 16 texts; the question is read once and kept, as is what each came to."""
+    def _told(self, raw: Any) -> tuple[float, ...]:
+        """Probabilities out of raw scores: a logistic function of their logits, order kept."""
+        slope, offset = self._calibration
+        if (slope, offset) == (1.0, 0.0):
+            return tuple(float(s) for s in raw)
+        p = np.clip(raw, 1e-12, 1 - 1e-9)
+        return tuple(float(s) for s in 1 / (1 + np.exp(-(slope * np.log(p / (1 - p)) + offset))))
+
+    def marks(self, texts: list[tuple[tuple[int, ...], int]]) -> list[Any]:
+        """What the heads say at each newline of up to 16 texts ``(lines, heads)``.
+
+        Where a text has no newline, at its last token.  The question is read once and kept, as is
+        what each text came to.
+        """
         net = self._network
         longest = max(len(ids) for ids, _ in texts)
         net.reserve(16, longest)
-        out: list[tuple[float, ...]] = []
+        out: list[Any] = []
         groups: list[tuple[int, int, Sequence[int]]] = []
         for slot, (ids, head) in enumerate(texts):
             if net.longest(ids, head - 1) is None or head == len(ids):
@@ -284,16 +486,14 @@ class FlyReward:
             assert state is not None
             net.load(slot, state)
             groups.append((slot, len(state.ids), ids[len(state.ids) :]))
-        hidden = net.forward(groups)
-        values = net.values_of(hidden)
+        values = np.asarray(net.values_of(net.forward(groups)))
+        values = values.reshape(len(values), -1)
         first = 0
         for (ids, head), (_, start, part) in zip(texts, groups, strict=True):
             mine = values[first : first + len(part)]
             first += len(part)
             marks = [i - start for i in range(head, len(ids)) if ids[i] == self._newline]
-            # each line's score is given the lines before it: still right is their product
-            steps = np.cumprod([mine[m] for m in marks] or [mine[-1]])
-            out.append(tuple(float(s) for s in steps))
+            out.append(mine[marks or [len(mine) - 1]])
         return out
 
     async def aclose(self) -> None:

@@ -1,27 +1,34 @@
-"""Batched decoding with continuous refill: one worker thread serves every caller.
+"""Batched decoding with continuous refill: one worker serves every caller.
 
 Callers hand in jobs (a prompt, ``n`` rows) from any thread; the worker reads each prompt once, forks
 its state into a slot for each row, writes one token for every row at a time, and gives a freed slot
 to the next row that waits.  Each row draws from its own generator, so its text depends on its seed
-alone.
+alone.  Rows are computed in spans of slots, by as many threads as there are cores; how many rows are
+in the making at once is limited by ``max_rows`` and by the memory that their keys and values take.
+Neither changes a bit of any row.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import random
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from outthink.models.fly.engine import F32, Network, State, one_thread
+from outthink.models.fly.engine import CHUNK, DESK, F32, MANY, Network, State, one_thread
 from outthink.models.fly.tokenizer import Tokenizer
 
 F64 = npt.NDArray[np.float64]
+#: slots computed in one go at most, and for how many a thread of its own pays
+SPAN, FEW = 64, 8
 
 
 @dataclass(eq=False)
@@ -54,15 +61,26 @@ class Row:
     stopped_by: bytes | None = None
     start: State | None = None
     logits: F32 | None = None
+    drawn: tuple[int, float] | None = None
+    weight: int = 0
 
 
 class Decoder:
-    """The worker over one ``Network``; its thread ends after ``idle`` seconds without work."""
+    """The worker over one ``Network``; its threads end after ``idle`` seconds without work."""
 
     def __init__(
-        self, network: Network, tokenizer: Tokenizer, max_rows: int = 64, idle: float = 5.0
+        self,
+        network: Network,
+        tokenizer: Tokenizer,
+        max_rows: int = 64,
+        idle: float = 5.0,
+        threads: int | None = None,
+        cache_limit: int = 96 << 20,
     ) -> None:
         self.network, self.tokenizer, self.max_rows, self.idle = network, tokenizer, max_rows, idle
+        self.threads = threads or min(_cores(), 4)
+        #: bytes that the keys and values of rows in the making may take
+        self.cache_limit = cache_limit
         self._inbox: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -76,7 +94,7 @@ class Decoder:
                 self._thread.start()
 
     def _work(self) -> None:
-        with one_thread():
+        with one_thread(), _helpers(self.threads - 1) as self._spread:
             self._serve()
 
     def _serve(self) -> None:
@@ -90,6 +108,7 @@ class Decoder:
                 if not active and not waiting:
                     with self._lock:
                         if self._inbox.empty():
+                            self.network.release()
                             self._thread = None
                             return
                     continue
@@ -124,55 +143,80 @@ class Decoder:
     def _read(self, ids: tuple[int, ...]) -> tuple[State, F32]:
         net = self.network
         known = net.longest(ids, len(ids) - 1)
-        slot = self.max_rows
-        net.reserve(self.max_rows + 1, len(ids) + 1)
         at = 0
+        net.clear(DESK)
         if known is not None:
-            net.load(slot, known)
+            net.load(DESK, known)
             at = len(known.ids)
         hidden: F32 = np.zeros((1, net.hidden), np.float32)
         while at < len(ids):
             part = ids[at : at + 256]
-            hidden = net.forward([(slot, at, part)])
+            hidden = net.forward([(DESK, at, part)])
             at += len(part)
-        return net.keep(slot, ids), net.logits(hidden[-1:])[0]
+        return net.keep(DESK, ids), net.logits(hidden[-1:])[0]
 
     def _step(self, active: list[Row], waiting: deque[Row]) -> None:
-        """Fill free slots, draw the next token of every row, drop the finished, read the rest."""
-        net = self.network
-        for slot in range(len(active) - 1, -1, -1):
-            if active[slot].job.cancelled:
-                self._drop(active, slot)
-        while waiting and len(active) < self.max_rows:
-            row = waiting.popleft()
-            if row.job.cancelled:
-                self._end(row)
-                continue
-            assert row.start is not None
-            need = len(row.job.ids) + row.job.max_new + 1
-            net.reserve(self.max_rows + 1, min(need, net.context))
-            net.load(len(active), row.start)
-            row.start = None
-            active.append(row)
-        if not active:
-            return
-        logits = np.stack([r.logits for r in active if r.logits is not None])
-        for row, token, logprob in zip(active, *self._draw(active, logits), strict=True):
-            self._append(row, int(token), float(logprob))
-        for slot in range(len(active) - 1, -1, -1):
-            row = active[slot]
+        """Fill free slots, take each row's next token, drop the finished, read and draw."""
+        for place in range(len(active) - 1, -1, -1):
+            if active[place].job.cancelled:
+                self._drop(active, place)
+        self._fill(active, waiting)
+        for row in active:
+            assert row.drawn is not None
+            self._append(row, *row.drawn)
+        for place in range(len(active) - 1, -1, -1):
+            row = active[place]
             if row.finish:
                 if row.finish == "step":
-                    net.keep(slot, (*row.job.ids, *row.tokens[:-1]))
-                self._drop(active, slot)
-        if active:
-            places = [len(r.job.ids) + len(r.tokens) - 1 for r in active]
+                    self.network.keep(place, (*row.job.ids, *row.tokens[:-1]))
+                self._drop(active, place)
+        count = len(active)
+        parts = max(-(-count // SPAN), min(self.threads, count // FEW), min(count, 1))
+        edges = [count * i // parts for i in range(parts + 1)] if parts else []
+
+        def read(first: int, end: int) -> None:
+            rows = active[first:end]
             groups = [
-                (s, p, r.tokens[-1:]) for s, (p, r) in enumerate(zip(places, active, strict=True))
+                (first + i, len(r.job.ids) + len(r.tokens) - 1, r.tokens[-1:])
+                for i, r in enumerate(rows)
             ]
-            fresh = net.logits(net.forward(groups))
-            for row, values in zip(active, fresh, strict=True):
-                row.logits = values
+            self._choose(rows, self.network.logits(self.network.forward(groups)))
+
+        self.network.settle(count)
+        self._spread(read, list(pairwise(edges)))
+
+    def _fill(self, active: list[Row], waiting: deque[Row]) -> None:
+        """Give free slots to rows that wait, as far as the memory goes, and draw their first token."""
+        net, fresh = self.network, []
+        used = sum(r.weight for r in active)
+        states = Counter(id(r.start) for r in active)
+        while waiting and len(active) < self.max_rows:
+            row = waiting[0]
+            if row.job.cancelled:
+                self._end(waiting.popleft())
+                continue
+            assert row.start is not None
+            need = min(len(row.job.ids) + row.job.max_new, net.context)
+            own = need
+            if states[id(row.start)] >= MANY:  # what it shares is there already
+                own -= len(row.start.ids) // CHUNK * CHUNK
+            row.weight = own * net.token_bytes
+            if active and used + row.weight > self.cache_limit:
+                break
+            used += row.weight
+            states[id(row.start)] += 1
+            waiting.popleft()
+            if len(active) >= net.slots:
+                net.reserve(min(2 * len(active) + 8, self.max_rows), 0)
+            net.load(len(active), row.start)
+            active.append(row)
+            fresh.append(row)
+        if fresh:
+            self._choose(fresh, np.stack([r.logits for r in fresh if r.logits is not None]))
+
+    def _choose(self, rows: list[Row], logits: F32) -> None:
+        for row, token, logprob in zip(rows, *self._draw(rows, logits), strict=True):
+            row.drawn = int(token), float(logprob)
 
     def _draw(self, rows: list[Row], logits: F32) -> tuple[npt.NDArray[np.int64], F64]:
         """One token for each row by inversion of its distribution, and its log-probability.
@@ -180,12 +224,14 @@ class Decoder:
         The log-probability is that of the model itself (temperature 1, nothing cut away), in nats.
         """
         raw = logits.astype(np.float64)
-        plain = raw - raw.max(axis=1, keepdims=True)
-        plain -= np.log(np.exp(plain).sum(axis=1, keepdims=True))
-        heat = np.array([max(r.job.temperature, 1e-6) for r in rows])[:, None]
-        p = plain / heat
-        p = np.exp(p - p.max(axis=1, keepdims=True))
-        p[:, self.tokenizer.size :] = 0.0  # ids that no text has
+        raw -= raw.max(axis=1, keepdims=True)
+        p = np.exp(raw)
+        norm = np.log(np.add.reduce(p, axis=1))
+        p = p[:, : self.tokenizer.size]  # no text has the ids beyond
+        warm = [i for i, row in enumerate(rows) if row.job.temperature != 1.0]
+        if warm:
+            heat = np.array([[max(rows[i].job.temperature, 1e-6)] for i in warm])
+            p[warm] = np.exp(raw[warm, : p.shape[1]] / heat)
         for i, row in enumerate(rows):
             job = row.job
             if 0 < job.top_k < p.shape[1]:
@@ -196,11 +242,12 @@ class Decoder:
                 p[i, order[int(np.searchsorted(mass, job.top_p)) + 1 :]] = 0.0
         edges = np.cumsum(p, axis=1)
         u = np.array([r.rng.random() for r in rows]) * edges[:, -1]
-        tokens = (edges <= u[:, None]).sum(axis=1)
+        tokens = np.count_nonzero(edges <= u[:, None], axis=1)
         tokens = np.minimum(tokens, p.shape[1] - 1)
-        cold = np.array([r.job.temperature <= 0 for r in rows])
-        tokens = np.where(cold, raw.argmax(axis=1), tokens)
-        return tokens, plain[np.arange(len(rows)), tokens]
+        for i, row in enumerate(rows):
+            if row.job.temperature <= 0:
+                tokens[i] = raw[i].argmax()
+        return tokens, raw[np.arange(len(rows)), tokens] - norm
 
     def _append(self, row: Row, token: int, logprob: float) -> None:
         job = row.job
@@ -222,18 +269,81 @@ class Decoder:
         elif len(row.tokens) >= job.max_new:
             row.finish = "length"
 
-    def _drop(self, active: list[Row], slot: int) -> None:
+    def _drop(self, active: list[Row], place: int) -> None:
         """Take a row out; the last row moves into its slot, so that slots stay dense."""
-        row, last = active[slot], len(active) - 1
-        if slot != last:
+        row, last = active[place], len(active) - 1
+        if place != last:
             moved = active[last]
             length = len(moved.job.ids) + len(moved.tokens)
-            self.network.move(last, slot, min(length, self.network.context))
-            active[slot] = moved
+            self.network.move(last, place, min(length, self.network.context))
+            active[place] = moved
+        self.network.clear(last)
         active.pop()
+        row.start = None
         self._end(row)
 
     def _end(self, row: Row) -> None:
         row.job.left -= 1
         if row.job.left == 0:
             row.job.done(row.job, None)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+Spread = Callable[[Callable[..., None], list[tuple[int, int]]], None]
+
+
+@contextmanager
+def _helpers(count: int) -> Iterator[Spread]:
+    """``spread(call, arguments)`` runs calls in this thread and up to ``count`` others; all are awaited."""
+    tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+    started = 0
+
+    def help_out() -> None:
+        while (task := tasks.get()) is not None:
+            task()
+
+    def spread(call: Callable[..., None], arguments: list[tuple[int, int]]) -> None:
+        nonlocal started
+        left = deque(arguments)
+        failed: list[Exception] = []
+        here = min(count, len(arguments) - 1)
+
+        def work() -> None:
+            while not failed:
+                try:
+                    some = left.popleft()
+                except IndexError:
+                    return
+                try:
+                    call(*some)
+                except Exception as error:
+                    failed.append(error)
+
+        done = threading.Semaphore(0)
+
+        def task() -> None:
+            work()
+            done.release()
+
+        for _ in range(here):
+            tasks.put(task)
+        while started < here:
+            threading.Thread(target=help_out, name="fly-helper", daemon=True).start()
+            started += 1
+        work()
+        for _ in range(here):
+            done.acquire()
+        if failed:
+            raise failed[0]
+
+    try:
+        yield spread
+    finally:
+        for _ in range(started):
+            tasks.put(None)

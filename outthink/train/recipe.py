@@ -1,0 +1,107 @@
+"""Everything that decides the weights of ``fly``: one recipe for each stage, three sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+#: width, layers, heads and feed-forward width of each size
+SIZES: dict[str, dict[str, int]] = {
+    "xs": {"hidden": 112, "layers": 4, "heads": 4, "ffn": 304},
+    "fly": {"hidden": 192, "layers": 5, "heads": 4, "ffn": 512},
+    "l": {"hidden": 288, "layers": 6, "heads": 6, "ffn": 768},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The language model: its size, and two stages on one falling learning rate.
+
+    ``tokens`` are read in the stage ``language`` and ``skill_tokens`` in the stage ``skills``, whose
+    attempts to revise and to judge are, in the share ``own``, the model's own.
+    """
+
+    seed: int = 0
+    size: str = "fly"
+    hidden: int = 192
+    layers: int = 5
+    heads: int = 4
+    ffn: int = 512
+    vocab: int = 512
+    tokens: int = 18_000_000
+    skill_tokens: int = 6_000_000
+    batch_tokens: int = 9216
+    learning_rate: float = 0.01
+    vector_rate: float = 3e-3
+    weight_decay: float = 0.1
+    warmup: int = 60
+    middle_rate: float = 0.3
+    own: float = 0.75
+    threads: int = 2
+    bf16: bool = True
+
+    def of_size(self, size: str) -> Recipe:
+        """The same recipe for another size."""
+        shape: dict[str, Any] = dict(SIZES[size])
+        return replace(self, size=size, **shape)
+
+
+@dataclass(frozen=True)
+class AttemptRecipe:
+    """What the language model writes by itself for training problems, to be revised and judged."""
+
+    seed: int = 0
+    problems: tuple[int, int, int, int] = (4400, 1000, 800, 800)
+    samples: int = 4
+    temperature: float = 1.0
+    max_tokens: int = 200
+
+
+@dataclass(frozen=True)
+class RewardRecipe:
+    """The reward model: the language model's trunk with ``extra_layers`` on top and two heads.
+
+    A transformer knows what it expected of a token only in its last layers, so what compares the
+    token with it comes after.  ``spoil`` is the share of lines that are made wrong in reference
+    solutions, ``own_share`` the share of texts that are the language model's own.
+    """
+
+    seed: int = 0
+    tokens: int = 7_000_000
+    extra_layers: int = 2
+    own_share: float = 0.6
+    spoil: float = 0.15
+    batch_tokens: int = 9216
+    learning_rate: float = 0.01
+    vector_rate: float = 1.5e-3
+    trunk_rate: float = 0.2
+    weight_decay: float = 0.05
+    warmup: int = 40
+    line_weight: float = 4.0
+    outcome_weight: float = 0.5
+    held_out: float = 0.1
+    threads: int = 2
+    bf16: bool = True
+
+
+@dataclass(frozen=True)
+class ExpertRecipe:
+    """A round of expert iteration on thinking: of the thoughts that the model itself wrote for training
+    problems, those that ended in a right answer are learned, beside the usual mixture.
+
+    It is no part of ``train --all``: the card says what it changes.
+    """
+
+    seed: int = 0
+    problems: tuple[int, int, int, int] = (1600, 400, 100, 300)
+    samples: int = 4
+    temperature: float = 1.0
+    max_tokens: int = 420
+    tokens: int = 1_500_000
+    share: float = 0.5
+    batch_tokens: int = 9216
+    learning_rate: float = 0.002
+    vector_rate: float = 6e-4
+    weight_decay: float = 0.1
+    threads: int = 2
+    bf16: bool = True
