@@ -129,6 +129,19 @@ def test_a_state_that_is_kept_and_loaded_is_the_text_itself(folder):
     assert (np.where(places, used.kv, 0) == np.where(places, straight.kv, 0)).all()
 
 
+def test_a_row_moves_with_what_it_has_read_and_no_more(folder):
+    """A token may have been drawn that is not read yet, where a new column would begin."""
+    net = Network(folder)
+    net.reserve(60, 2 * CHUNK)
+    longer, ids = list(prompt(CHUNK + 8)), list(prompt(CHUNK + 1))
+    with one_thread():
+        net.forward([(0, 0, longer), (1, 0, longer)])  # the second column is narrow
+        net.forward([(slot, 0, ids[:-1]) for slot in range(60)])
+        net.move(53, 0, CHUNK + 1)
+        moved = net.forward([(0, CHUNK, ids[-1:])])
+        assert (moved == net.forward([(54, CHUNK, ids[-1:])])).all()
+
+
 def test_kept_states_stay_under_their_limit_and_the_oldest_go(folder):
     net = Network(folder)
     ids = list(prompt(64))
