@@ -247,7 +247,7 @@ def _level_claims(
         report.at_least("levels", f"{where}: pass@256", covered[256], 0.70)
     if where == "countdown medium":
         one, many = pools.coverage(1), pools.coverage(64)
-        ratio = float(many.mean() / one.mean())
+        ratio = float(many.mean() / max(one.mean(), 1e-9))
         rng = np.random.default_rng(0)
         drawn = []
         for _ in range(2000):
