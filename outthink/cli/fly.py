@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -28,13 +27,13 @@ from outthink.cli.base import (
 )
 from outthink.cli.fly_export import export
 from outthink.core.errors import BadInput, WorldError
+from outthink.tasks import FAMILIES
+from outthink.train.recipe import SIZES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LEVELS = ("easy", "medium", "hard")
-FAMILIES = ("chain", "countdown", "lookup", "program")
-SIZES = ("fly", "xs", "l")
 
 
 @click.group(cls=Group)
@@ -201,7 +200,7 @@ def _in_background(out: Path) -> None:
     "--tokens", callback=_quantity, metavar="N", help="Tokens of the language model's training."
 )
 @click.option(
-    "--size", type=click.Choice(SIZES), default="fly", show_default=True,
+    "--size", type=click.Choice(tuple(SIZES)), default="fly", show_default=True,
     help="Which member of the family.",
 )  # fmt: skip
 @click.option(
@@ -237,8 +236,9 @@ def train(
         _in_background(out)
         return
     from outthink.train import fly as training
+    from outthink.train.loop import clock
 
-    started = time.monotonic()
+    left = clock(seconds)
     recipe = training.Recipe(seed=seed).of_size(size)
     if tokens is not None:
         share = tokens / (recipe.tokens + recipe.skill_tokens)
@@ -252,21 +252,16 @@ def train(
             f"--tokens {tokens:.0f}: a stage needs a batch of {recipe.batch_tokens:,} at least"
         )
 
-    def left() -> float | None:
-        return None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
-
     done: dict[str, Any] = {}
     try:
         if everything:
-            done = training.train_all(out, SIZES, seed, seconds, say)["stages"]
+            done = training.train_all(out, tuple(SIZES), seed, seconds, say)["stages"]
         else:
             if stage in ("language", "all"):
                 done["language"] = training.train_language_model(recipe, out, left(), say)
-            if stage == "reward" and not (out / "attempts.jsonl").exists():
+            elif not (out / "attempts.jsonl").exists():
                 raise BadInput(f"no language model in {out}: first --stage language")
             if stage == "expert":
-                if not (out / "attempts.jsonl").exists():
-                    raise BadInput(f"no language model in {out}: first --stage language")
                 done["expert"] = training.train_expert(
                     training.ExpertRecipe(seed=seed), out, out / "expert", left(), say
                 )

@@ -9,11 +9,11 @@ import click
 
 from outthink.cli.base import common, give
 from outthink.core.errors import BadInput, WorldError
+from outthink.train.recipe import SIZES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-SIZES = ("fly", "xs", "l")
 DTYPES = ("f32", "f16", "bf16", "q8_0")
 
 
@@ -30,7 +30,7 @@ def _weights(size: str) -> Path:
     help="A file that ends in .gguf, for llama.cpp, or a folder, for transformers.",
 )  # fmt: skip
 @click.option(
-    "--size", type=click.Choice(SIZES), default="fly", show_default=True,
+    "--size", type=click.Choice(tuple(SIZES)), default="fly", show_default=True,
     help="Which member of the family.",
 )  # fmt: skip
 @click.option(

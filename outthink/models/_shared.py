@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def cache_home() -> Path:
+    """Where what is made once on this machine is kept."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "outthink"
 
 
 class Shared(Generic[T]):

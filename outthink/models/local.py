@@ -41,7 +41,7 @@ from outthink.core.model import (
 )
 from outthink.core.nouns import Floats, Message, text_of
 from outthink.core.registry import register, spec_of
-from outthink.models._shared import Shared
+from outthink.models._shared import Shared, cache_home
 from outthink.models.inside import Doors, State, stacked
 
 #: bytes of key-value states that are kept for prefixes to come
@@ -78,8 +78,7 @@ def _fingerprint(path: Path) -> str:
 
 def cache_folder() -> Path:
     """Where converted models are kept."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "outthink" / "gguf"
+    return cache_home() / "gguf"
 
 
 @register("model", "local")

@@ -17,7 +17,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ from outthink.models.fly.export import CHAT_TEMPLATE
 from outthink.models.fly.tokenizer import PIECES, SPECIALS, VISIBLE
 from outthink.tasks import FAMILIES, check, family
 from outthink.tasks.base import stream
-from outthink.train.loop import Optimizer, Progress, Stage, falling, need_torch, run_stage
-from outthink.train.recipe import AttemptRecipe, ExpertRecipe, Recipe, RewardRecipe
+from outthink.train.loop import Optimizer, Progress, Stage, clock, falling, need_torch, run_stage
+from outthink.train.recipe import SIZES, AttemptRecipe, ExpertRecipe, Recipe, RewardRecipe
 from outthink.train.skills import Attempts, Dials, Row, Rows, Writer, draw, ended, problem_of
 
-__all__ = ["FAMILIES", "ExpertRecipe", "Recipe", "RewardRecipe"]
+__all__ = ["ExpertRecipe", "Recipe", "RewardRecipe"]
 
 
 def _device() -> str:
@@ -121,6 +121,12 @@ def build(recipe: Recipe) -> Any:
     return LlamaForCausalLM(config)
 
 
+def copy_tokenizer(folder: Path, out: Path) -> None:
+    """Put the tokenizer of one folder of weights into another."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folder / name, out / name)
+
+
 def _tokenizer(folder: Path) -> Any:
     import tokenizers
 
@@ -158,18 +164,13 @@ def train_language_model(
     ``out`` the finished model.  ``seconds`` bounds this call: a later one goes on.
     """
     out.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-
-    def left() -> float | None:
-        return None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
-
+    left = clock(seconds)
     if not (out / "tokenizer.json").exists():
         train_tokenizer(recipe, out)
     tokenizer = _tokenizer(out)
     first = out / "language"
     first.mkdir(exist_ok=True)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(out / name, first / name)
+    copy_tokenizer(out, first)
     steps = max(1, recipe.tokens // recipe.batch_tokens)
     done = {"language": _train(recipe, first, "language", steps, Writer(tokenizer).rows, left(), progress,
                                falling(steps, recipe.warmup, 1.0, recipe.middle_rate))}  # fmt: skip
@@ -432,8 +433,7 @@ def train_reward_model(
     if done["finished"]:
         facts = {"kind": "reward model", "tokens_seen": done["tokens"]}
         export(model, recipe, out, facts)
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(weights / name, out / name)
+        copy_tokenizer(weights, out)
         done["calibration"] = calibrate(out, records[:kept_out])
     return done
 
@@ -447,9 +447,6 @@ def calibrate(folder: Path, records: list[dict[str, Any]]) -> dict[str, list[flo
     """
     from outthink.models.fly import raw_rewards
 
-    config = json.loads((folder / "config.json").read_text())
-    config.pop("calibration", None)
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     pairs = [
         (problem_of(record), ended(text))
         for record in records
@@ -465,6 +462,7 @@ def calibrate(folder: Path, records: list[dict[str, Any]]) -> dict[str, list[flo
         steps += list(zip(line, map(float, labels), strict=False))
         outcomes.append((outcome[-1], float(maker.check(p, text))))
     found = {"step": fit_logistic(steps), "outcome": fit_logistic(outcomes)}
+    config = json.loads((folder / "config.json").read_text())
     config["calibration"] = found
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     return found
@@ -500,11 +498,10 @@ def train_expert(
 ) -> dict[str, Any]:
     """A round of expert iteration from the model of ``weights`` into ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    if not write_attempts(recipe, weights, out / "thoughts.jsonl", seconds, progress, think=True):
+    left = clock(seconds)
+    if not write_attempts(recipe, weights, out / "thoughts.jsonl", left(), progress, think=True):
         return {"finished": False}
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(weights / name, out / name)
+    copy_tokenizer(weights, out)
     tokenizer = _tokenizer(out)
     right: list[tuple[Any, str]] = []
     total = 0
@@ -538,8 +535,7 @@ def train_expert(
     steps = max(1, recipe.tokens // recipe.batch_tokens)
     stage = Stage("expert", recipe, model, optimizer, f"expert/{recipe.seed}", rows_of,
                   _next_token, steps, falling(steps, 10))  # fmt: skip
-    left = None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
-    done = run_stage(stage, out, left, progress)
+    done = run_stage(stage, out, left(), progress)
     if done["finished"]:
         export(model, recipe, out, {"kind": "language model", "stage": "expert"})
     return done
@@ -550,17 +546,13 @@ def train_expert(
 
 def train_all(
     out: Path,
-    sizes: tuple[str, ...] = ("fly", "xs", "l"),
+    sizes: Sequence[str] = tuple(SIZES),
     seed: int = 0,
     seconds: float | None = None,
     progress: Progress = print,
 ) -> dict[str, Any]:
     """Every model of the family into ``out/SIZE``, the reward model into ``out/fly/prm``."""
-    started = time.monotonic()
-
-    def left() -> float | None:
-        return None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
-
+    left = clock(seconds)
     done: dict[str, Any] = {}
     for size in sizes:
         recipe = Recipe(seed=seed).of_size(size)

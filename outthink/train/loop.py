@@ -32,6 +32,12 @@ def need_torch() -> Any:
     return torch
 
 
+def clock(seconds: float | None) -> Callable[[], float | None]:
+    """What is left of ``seconds`` from now on, each time it is asked; ``None`` where there is no limit."""
+    started = time.monotonic()
+    return lambda: None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
+
+
 def pack(tag: str, rows_of: Rows, batch_tokens: int, start: int) -> Iterator[tuple[Any, Any]]:
     """``(ids (rows, length), targets (rows, length))`` from batch ``start`` on, without an end.
 

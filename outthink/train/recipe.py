@@ -7,8 +7,8 @@ from typing import Any
 
 #: width, layers, heads and feed-forward width of each size
 SIZES: dict[str, dict[str, int]] = {
-    "xs": {"hidden": 112, "layers": 4, "heads": 4, "ffn": 304},
     "fly": {"hidden": 192, "layers": 5, "heads": 4, "ffn": 512},
+    "xs": {"hidden": 112, "layers": 4, "heads": 4, "ffn": 304},
     "l": {"hidden": 288, "layers": 6, "heads": 6, "ffn": 768},
 }
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from outthink.models.fly import MOST
 from outthink.models.fly.tokenizer import JUDGE, THINK, THOUGHT, TRY
 from outthink.tasks import FAMILIES, family
 from outthink.tasks.base import Marked, TaskProblem
@@ -31,9 +32,6 @@ Rows = Callable[[random.Random], list[Row]]
 
 #: tokens of the longest row
 LONGEST = 512
-#: the largest dial
-MOST = 6
-
 #: how many rows of a hundred: by skill, then by family in the order of ``FAMILIES``
 MIX: dict[str, tuple[int, int, int, int]] = {
     "drill": (6, 0, 0, 0),

@@ -35,10 +35,11 @@ from outthink.core.model import LOGPROBS, PREFIX
 from outthink.core.nouns import Floats, Message, Problem, Sample, Score
 from outthink.core.registry import part, register
 from outthink.core.run import Run
+from outthink.models.fly import JUDGING
 from outthink.verify.judge import _plain
 
 #: what every request begins with; ``fly`` judges when it is asked in these words
-OPENING = "Is this solution right?"
+OPENING = JUDGING
 REQUEST = f"{OPENING} Answer with one word: yes or no."
 CHECK = (
     f"{OPENING} Check it step by step, then end with one line\nverdict: X\nwhere X is yes or no."

@@ -39,7 +39,7 @@ QUESTION = chain.make(5, 2, 11).question
 @pytest.fixture(scope="module")
 def network():
     net = Network(WEIGHTS)
-    net.reserve(70, 320)
+    net.reserve(70)
     return net
 
 

@@ -54,7 +54,7 @@ def test_bits_are_the_same_read_at_once_in_parts_or_token_by_token_alone_or_in_c
 ):
     random_weights(tmp_path, *shape)
     net = Network(tmp_path)
-    net.reserve(40, 128)
+    net.reserve(40)
     ids = list(prompt(2 * CHUNK + 23))
     last = len(ids) - 1
     with one_thread():
@@ -108,7 +108,7 @@ def test_rows_in_the_making_are_limited_by_memory(folder, tokenizer):
 
 def test_a_state_that_is_kept_and_loaded_is_the_text_itself(folder):
     net = Network(folder)
-    net.reserve(8, 200)
+    net.reserve(8)
     ids = list(prompt(150))
     with one_thread():
         net.forward([(0, 0, ids)])
@@ -120,7 +120,7 @@ def test_a_state_that_is_kept_and_loaded_is_the_text_itself(folder):
             net.load(slot, start)
         for at in range(70, 149):
             net.forward([(slot, at, [ids[at]]) for slot in range(1, 6)])
-        net.move(5, 2, 149)
+        net.move(5, 2)
         net.forward([(2, 149, ids[149:])])
     net.states.clear()
     used = net.keep(2, ids)
@@ -132,12 +132,12 @@ def test_a_state_that_is_kept_and_loaded_is_the_text_itself(folder):
 def test_a_row_moves_with_what_it_has_read_and_no_more(folder):
     """A token may have been drawn that is not read yet, where a new column would begin."""
     net = Network(folder)
-    net.reserve(60, 2 * CHUNK)
+    net.reserve(60)
     longer, ids = list(prompt(CHUNK + 8)), list(prompt(CHUNK + 1))
     with one_thread():
         net.forward([(0, 0, longer), (1, 0, longer)])  # the second column is narrow
         net.forward([(slot, 0, ids[:-1]) for slot in range(60)])
-        net.move(53, 0, CHUNK + 1)
+        net.move(53, 0)
         moved = net.forward([(0, CHUNK, ids[-1:])])
         assert (moved == net.forward([(54, CHUNK, ids[-1:])])).all()
 
@@ -160,7 +160,7 @@ def test_logprobs_are_those_of_the_logits_at_any_temperature(folder, tokenizer):
     net = Network(folder)
     ids = prompt(40)
     (rows,) = decode(Decoder(net, tokenizer), (ids, (1, 2)), new=6, temperature=0.6)
-    net.reserve(1, 64)
+    net.reserve(1)
     for tokens, logprobs in rows:
         with one_thread():
             logits = net.logits(net.forward([(0, 0, [*ids, *tokens[:-1]])]))[39:].astype(float)

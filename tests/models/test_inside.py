@@ -41,7 +41,7 @@ def test_fly_keeps_the_laws(fly):
 
 
 def test_flys_two_forward_passes_agree(network, fly, ids):
-    network.reserve(1, len(ids))
+    network.reserve(1)
     normed = network.forward([(0, 0, ids)])
     assert np.abs(network.logits(normed) - fly.logits(ids)).max() < 1e-3
     assert np.abs(normed - fly.hidden(ids)).max() < 1e-3

@@ -37,7 +37,7 @@ from outthink.core.model import (
 )
 from outthink.core.nouns import Message, text_of
 from outthink.core.registry import register
-from outthink.models._shared import Shared
+from outthink.models._shared import Shared, cache_home
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -75,7 +75,9 @@ def remark(messages: Sequence[Message]) -> str | None:
     )
 
 
-def prompt_ids(tokenizer: Any, messages: Sequence[Message], think: Think = None) -> tuple[int, ...]:
+def prompt_ids(
+    tokenizer: Any, messages: Sequence[Message], think: Think = None, skilled: bool = True
+) -> tuple[int, ...]:
     """A chat as fly reads it: the question, then what is to be done.
 
     After attempts by the assistant, fly revises the latest two; when the last user message begins with
@@ -86,7 +88,8 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message], think: Think = None)
 
     encode = tokenizer.encode
     ids = [tokenizer.bos, *encode(question_of(messages))]
-    tries = [text_of(m.get("content")).strip() for m in messages if m["role"] == "assistant"]
+    said = [m for m in messages if m["role"] == "assistant"] if skilled else []
+    tries = [text_of(m.get("content")).strip() for m in said]
     users = [m for m in messages if m["role"] == "user"]
     judging = len(users) > 1 and text_of(users[-1].get("content")).strip().startswith(JUDGING)
     if tries:
@@ -116,8 +119,7 @@ def _folder(path: str, home: Path = WEIGHTS, size: str = "fly") -> Path:
 
 def trained_here(size: str) -> Path:
     """Where weights that are not in the package are looked for, once trained on this machine."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "outthink" / f"fly-{size}"
+    return cache_home() / f"fly-{size}"
 
 
 @register("model", "fly")
@@ -203,8 +205,7 @@ class FlyModel:
         self.inside = FlyInside(network, self.tokenizer, spec.think)
         thinking = "" if spec.think is None else f"(think={spec.think})"
         self.name = f"{name}{thinking}@{network.digest}"
-        #: weights of the recipe with skills read whole chats; earlier ones the question alone
-        self.skilled = "stage" in network.metadata
+        self.skilled = network.skilled
         if spec.think is not None and not self.skilled:
             raise BadInput(
                 f"think={spec.think!r}: these weights were not trained to think; "
@@ -214,9 +215,7 @@ class FlyModel:
         self.price = Price(flops_per_token=2.0 * network.parameters)
 
     def _ids(self, messages: Sequence[Message], prefix: str) -> tuple[int, ...]:
-        if not self.skilled:
-            messages = ({"role": "user", "content": question_of(messages)},)
-        head = prompt_ids(self.tokenizer, messages, self.think)
+        head = self.inside.prompt(messages)
         return (*head, *self.tokenizer.encode(prefix))
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
@@ -473,8 +472,7 @@ class FlyReward:
         what each text came to.
         """
         net = self._network
-        longest = max(len(ids) for ids, _ in texts)
-        net.reserve(16, longest)
+        net.reserve(16)
         out: list[Any] = []
         groups: list[tuple[int, int, Sequence[int]]] = []
         for slot, (ids, head) in enumerate(texts):

@@ -207,7 +207,7 @@ class Decoder:
             states[id(row.start)] += 1
             waiting.popleft()
             if len(active) >= net.slots:
-                net.reserve(min(2 * len(active) + 8, self.max_rows), 0)
+                net.reserve(min(2 * len(active) + 8, self.max_rows))
             net.load(len(active), row.start)
             active.append(row)
             fresh.append(row)
@@ -273,10 +273,8 @@ class Decoder:
         """Take a row out; the last row moves into its slot, so that slots stay dense."""
         row, last = active[place], len(active) - 1
         if place != last:
-            moved = active[last]
-            length = len(moved.job.ids) + len(moved.tokens)
-            self.network.move(last, place, min(length, self.network.context))
-            active[place] = moved
+            self.network.move(last, place)
+            active[place] = active[last]
         self.network.clear(last)
         active.pop()
         row.start = None

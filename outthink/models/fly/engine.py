@@ -362,12 +362,17 @@ class Network:
         return (self._desk, 0) if slot == DESK else (self._cache, slot)
 
     @property
+    def skilled(self) -> bool:
+        """Are these weights of the recipe with skills?  They read whole chats; earlier ones a question."""
+        return "stage" in self.metadata
+
+    @property
     def slots(self) -> int:
         """For how many texts there is room."""
         return len(self._cache.base)
 
-    def reserve(self, slots: int, length: int) -> None:
-        """Let there be slots for ``slots`` rows; memory is taken as they grow, up to any ``length``."""
+    def reserve(self, slots: int) -> None:
+        """Let there be slots for ``slots`` rows; memory is taken as they grow."""
         self._cache.reserve(slots)
 
     def release(self) -> None:
@@ -397,10 +402,10 @@ class Network:
         cache.base[row] = state if whole else None
         cache.length[row] = len(state.ids)
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first ``length`` positions of one slot, of those it has read, into another."""
+    def move(self, source: int, target: int) -> None:
+        """Copy what one slot has read into another."""
         cache = self._cache
-        length = min(length, cache.length[source])
+        length = cache.length[source]
         for column in cache.columns[: cache.own(source, length)]:
             column[:, :, target] = column[:, :, source]
         cache.base[target], cache.length[target] = cache.base[source], length

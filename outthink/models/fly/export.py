@@ -24,6 +24,7 @@ from typing import Any
 
 from outthink.core.errors import BadInput, MissingNeed
 from outthink.core.nouns import Floats
+from outthink.models.fly import JUDGING
 
 #: How a chat becomes a prompt, as ``prompt_ids`` does.  ``think`` is None, "free" or a dial; without a
 #: generation prompt a last message of the assistant is the answer itself, whole or begun.  fly passes
@@ -36,7 +37,7 @@ CHAT_TEMPLATE = (
     "{%- if begun -%}{%- set tries = tries[:-1] -%}{%- endif -%}"
     "{{- '<bos>' + (users[0] if users else messages[-1])['content'] | trim + '\\n' -}}"
     "{%- if tries and users | length > 1"
-    " and (users[-1]['content'] | trim).startswith('Is this solution right?') -%}"
+    f" and (users[-1]['content'] | trim).startswith('{JUDGING}') -%}}"
     "{{- '<judge>' + tries[-1]['content'] | trim + '\\n<judge>' -}}"
     "{%- elif tries -%}"
     "{%- for message in tries[-2:] -%}"

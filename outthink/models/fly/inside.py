@@ -60,7 +60,7 @@ class FlyInside(Doors):
 
         if not messages:
             raise BadInput("a chat has at least one message")
-        return prompt_ids(self.tokenizer, messages, self.think)
+        return prompt_ids(self.tokenizer, messages, self.think, self.network.skilled)
 
     def write(
         self,
