@@ -211,3 +211,17 @@ def labels_of(text: str, so_far: Sequence[bool]) -> list[bool]:
             right = right and so_far[place]
             out.append(right)
     return out
+
+
+def checked(text: str, right: Sequence[Sequence[str]], whole: int) -> str:
+    """Each line with "ok", up to the first wrong one: what should stand there, and "no".
+
+    ``right`` is as in ``beginnings``; a text of other than ``whole`` lines ends with "no" too.
+    """
+    out: list[str] = []
+    lines = text.rstrip("\n").split("\n")
+    for line, wanted in zip(lines, right, strict=True):
+        if line not in wanted:
+            return "".join(out) + (f"{wanted[0]} no\n" if wanted else "no\n")
+        out.append(f"{line} ok\n")
+    return "".join(out) + ("" if len(lines) == whole else "no\n")

@@ -12,7 +12,16 @@ import re
 from dataclasses import dataclass
 
 from outthink.tasks import base as shared
-from outthink.tasks.base import NAMES, Level, Marked, TaskProblem, beginnings, labels_of, misread
+from outthink.tasks.base import (
+    NAMES,
+    Level,
+    Marked,
+    TaskProblem,
+    beginnings,
+    checked,
+    labels_of,
+    misread,
+)
 
 NAME = "chain"
 READER = "auto"
@@ -151,18 +160,23 @@ def right_lines(problem: ChainProblem, place: int, previous: int | None) -> tupl
     return (straight, f"{n} {op} {previous} = {value}") if op in "+*" else (straight,)
 
 
+def _right(problem: ChainProblem, text: str) -> list[tuple[str, ...]]:
+    """For each line the right texts of it, given the value that the line before it came to."""
+    out: list[tuple[str, ...]] = []
+    previous: int | None = None
+    for place, line in enumerate(text.rstrip("\n").split("\n")):
+        out.append(right_lines(problem, place, previous))
+        found = _LINE.match(line)
+        previous = int(found[4]) if found else None
+    return out
+
+
 def right_so_far(problem: ChainProblem, text: str) -> list[bool]:
     """For each character: is its line, up to there, the beginning of a right one?
 
     A line is judged by what the text says before it, so a later line may be right after a wrong one.
     """
-    right: list[tuple[str, ...]] = []
-    previous: int | None = None
-    for place, line in enumerate(text.split("\n")):
-        right.append(right_lines(problem, place, previous))
-        found = _LINE.match(line)
-        previous = int(found[4]) if found else None
-    return beginnings(text, right)
+    return beginnings(text, _right(problem, text))
 
 
 def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
@@ -302,14 +316,4 @@ def _astray(problem: ChainProblem, rng: random.Random) -> tuple[Marked, int]:
 
 def critique(problem: ChainProblem, text: str) -> str:
     """Each line with "ok", up to the first wrong one: what should stand there, and "no"."""
-    out: list[str] = []
-    previous: int | None = None
-    for place, line in enumerate(text.rstrip("\n").split("\n")):
-        wanted = right_lines(problem, place, previous)
-        if line in wanted:
-            out.append(f"{line} ok\n")
-        else:
-            return "".join(out) + (f"{wanted[0]} no\n" if wanted else "no\n")
-        found = _LINE.match(line)
-        previous = int(found[4]) if found else None
-    return "".join(out) + ("" if place == len(problem.steps) else "no\n")
+    return checked(text, _right(problem, text), len(problem.steps) + 1)

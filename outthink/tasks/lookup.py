@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from outthink.tasks import base as shared
-from outthink.tasks.base import NAMES, Level, Marked, TaskProblem, beginnings, labels_of
+from outthink.tasks.base import NAMES, Level, Marked, TaskProblem, beginnings, checked, labels_of
 
 NAME = "lookup"
 READER = "auto"
@@ -182,10 +182,4 @@ def thoughts(problem: LookupProblem, rng: random.Random) -> tuple[Marked, str]:
 
 def critique(problem: LookupProblem, text: str) -> str:
     """Each line with "ok", up to the first wrong one: what should stand there, and "no"."""
-    out: list[str] = []
-    lines = text.rstrip("\n").split("\n")
-    for line, right in zip(lines, _right(problem, text), strict=True):
-        if line not in right:
-            return "".join(out) + (f"{right[0]} no\n" if right else "no\n")
-        out.append(f"{line} ok\n")
-    return "".join(out) + ("" if len(lines) == len(problem.path) + 1 else "no\n")
+    return checked(text, _right(problem, text), len(problem.path) + 1)

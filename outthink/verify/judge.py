@@ -20,7 +20,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
@@ -100,7 +100,7 @@ def rating(text: str, scale: int = 10) -> float | None:
     Read from "Rating: 7", "**Score:** 8/10", ``[[8]]``, ``{"rating": 7}``, ``<rating>7</rating>`` or a
     bare number; the last one said.  One out of another total is converted: 4/5 is 8 of 10.
     """
-    said = _plain(text, _RATING_FIELDS)
+    said = plain(text, _RATING_FIELDS)
     found = _last(_RATINGS, said) or _ALONE.fullmatch(said)
     if found is None:
         shares = [m for m in _SHARE.finditer(said) if float(m["top"]) in (scale, 5, 10, 100)]
@@ -123,7 +123,7 @@ def verdict(text: str) -> float | None:
     Read from "Verdict: A", "the better one is B", ``[[A>B]]``, ``{"winner": "tie"}`` or a bare letter;
     the last one said.
     """
-    said = _plain(text, _VERDICT_FIELDS)
+    said = plain(text, _VERDICT_FIELDS)
     found = _last(_VERDICTS, said) or _LONE_VERDICT.fullmatch(said)
     if found is None:
         return None
@@ -151,7 +151,7 @@ def _last(patterns: Sequence[re.Pattern[str]], text: str) -> re.Match[str] | Non
 _BRACKETS = re.compile(r"\[\[[ \t]*+([^\[\]\s](?:[^\[\]\n]{0,10}[^\[\]\s])?+)[ \t]*+\]\]")
 
 
-def _plain(text: str, names: Sequence[str]) -> str:
+def plain(text: str, names: Sequence[str]) -> str:
     """A judgement without thinking and dress; what JSON, tags and brackets say as ``name: value``."""
     said = _fields(spoken(text), names).replace("\uff1a", ":")
     said = re.sub(r"[\u2010-\u2015\u2212]", "-", said)
@@ -352,26 +352,19 @@ class Judge:
         Raises ``BudgetExhausted`` when the budget does not last: scores of some would be compared
         with no score of others.
         """
+
+        async def again(silent: Sequence[int]) -> Asked[T]:
+            return await self._batch(run, [_again(prompts[i]) for i in silent], read)
+
         found = await self._batch(run, prompts, read)
-        silent = [i for i, (came, said) in enumerate(found) if came and said is None]
-        if silent:
-            again = [_again(prompts[i]) for i in silent]
-            try:
-                for i, second in zip(silent, await self._batch(run, again, read), strict=True):
-                    found[i] = second
-            except ModelError as error:
-                run.warn(f"judge: asking again failed: {error}")
-        missing = sum(said is None for _, said in found)
-        if missing:
-            run.warn(f"judge: {missing} of {len(prompts)} judgements gave no verdict")
-        return [said for _, said in found]
+        return await insist(run, "judge", "judgements", found, again)
 
     async def _batch(
         self,
         run: Run,
         prompts: Sequence[tuple[Message, ...]],
         read: Callable[[str], T | None],
-    ) -> list[tuple[bool, T | None]]:
+    ) -> Asked[T]:
         """For each prompt: did a judgement come, and what does it say?"""
         params: dict[str, Any] = {"temperature": self.temperature, "tools": (), "role": "judge"}
         if self.max_tokens is not None:
@@ -381,6 +374,31 @@ class Judge:
         if run.limit is not None and any(reply is None for reply in replies):
             raise BudgetExhausted(run.limit)
         return [(r is not None, None if r is None else read(r.text)) for r in replies]
+
+
+#: for each prompt: did a reply come, and what does it say?
+Asked = list[tuple[bool, T | None]]
+
+
+async def insist(
+    run: Run,
+    name: str,
+    noun: str,
+    found: Asked[T],
+    again: Callable[[Sequence[int]], Awaitable[Asked[T]]],
+) -> list[T | None]:
+    """What each reply says; ``again(places)`` asks those once more that came and said nothing."""
+    silent = [i for i, (came, said) in enumerate(found) if came and said is None]
+    if silent:
+        try:
+            for i, second in zip(silent, await again(silent), strict=True):
+                found[i] = second
+        except ModelError as error:
+            run.warn(f"{name}: asking again failed: {error}")
+    missing = sum(said is None for _, said in found)
+    if missing:
+        run.warn(f"{name}: {missing} of {len(found)} {noun} gave no verdict")
+    return [said for _, said in found]
 
 
 def _again(prompt: tuple[Message, ...]) -> tuple[Message, ...]:

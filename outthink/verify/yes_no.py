@@ -30,13 +30,13 @@ from typing import Any
 
 import numpy as np
 
-from outthink.core.errors import BadInput, BudgetExhausted, ModelError
+from outthink.core.errors import BadInput, BudgetExhausted
 from outthink.core.model import LOGPROBS, PREFIX
 from outthink.core.nouns import Floats, Message, Problem, Sample, Score
 from outthink.core.registry import part, register
 from outthink.core.run import Run
 from outthink.models.fly import JUDGING
-from outthink.verify.judge import _plain
+from outthink.verify.judge import Asked, insist, plain
 
 #: what every request begins with; ``fly`` judges when it is asked in these words
 OPENING = JUDGING
@@ -93,7 +93,7 @@ def verdict(text: str, check: bool = False, cut: bool = False) -> bool | None:
     after a ``check``, from that of the last line; from a last line such as "No.", "incorrect" or "the
     solution is not right".  Of a text that was ``cut`` short the last line is not read.
     """
-    said = _plain(text.replace("\u2019", "'"), _FIELDS)
+    said = plain(text.replace("\u2019", "'"), _FIELDS)
     said = re.sub(r"\b(is|was|are)n t\b", r"\1 not", said)
     lines = said.splitlines()
     named = list(_NAMED.finditer(said))
@@ -180,29 +180,23 @@ class YesNo:
         request = CHECK if self.check else REQUEST
         asked = [(*chat, {"role": "user", "content": request}) for chat in chats]
         prompts = [prompt for prompt in asked for _ in range(self.n)]
-        found = await self._replies(run, prompts, self.check)
-        silent = [i for i, (came, said) in enumerate(found) if came and said is None]
-        if silent:
+
+        async def again(silent: Sequence[int]) -> Asked[float]:
             brief = f"{request}\n\nBe brief, and do end with yes or no."
-            chat_of = [chat for chat in chats for _ in range(self.n)]
-            again = [(*chat_of[i], {"role": "user", "content": brief}) for i in silent]
-            try:
-                for i, reply in zip(silent, await self._replies(run, again, False), strict=True):
-                    found[i] = reply
-            except ModelError as error:
-                run.warn(f"yes_no: asking again failed: {error}")
-        missing = sum(said is None for _, said in found)
-        if missing:
-            run.warn(f"yes_no: {missing} of {len(found)} replies gave no verdict")
+            last: Message = {"role": "user", "content": brief}
+            return await self._replies(run, [(*chats[i // self.n], last) for i in silent], False)
+
+        found = await self._replies(run, prompts, self.check)
+        replies = await insist(run, "yes_no", "replies", found, again)
         means = []
-        for i in range(0, len(found), self.n):
-            said = [p for _, p in found[i : i + self.n] if p is not None]
+        for i in range(0, len(replies), self.n):
+            said = [p for p in replies[i : i + self.n] if p is not None]
             means.append(math.fsum(said) / len(said) if said else math.nan)
         return means
 
     async def _replies(
         self, run: Run, prompts: Sequence[tuple[Message, ...]], think: bool
-    ) -> list[tuple[bool, float | None]]:
+    ) -> Asked[float]:
         """For each prompt: did a reply come, and what P(yes) does it give?
 
         Raises ``BudgetExhausted`` when the budget does not last: scores of some would be compared with
