@@ -106,10 +106,22 @@ class Bench:
     seed: int
     progress: Progress | None
     kept: dict[tuple[Any, ...], list[Result]] = field(default_factory=dict)
+    checked: dict[tuple[str, str, str], tuple[Result, Pools]] = field(default_factory=dict)
 
     def problems(self, name: str, level: str, count: int | None = None) -> list[TaskProblem]:
         """The problems of a family and level: the same in every section."""
         return problems_of(name, level, self.split, count or self.count, self.seed)
+
+    def samples(self, name: str, level: str, model: str = "fly") -> tuple[Result, Pools]:
+        """The vote over all samples of a level, and the samples, which are checked once."""
+        key = (name, level, model)
+        if key not in self.checked:
+            fresh, k = self.problems(name, level), SAMPLES.get((name, level), 16)
+            (result,) = self.run(
+                f"{model} {name} {level}", [f"self_consistency(n={k})"], fresh, model
+            )
+            self.checked[key] = result, Pools.of(result, fresh)
+        return self.checked[key]
 
     def run(
         self,
@@ -153,9 +165,9 @@ class Pools:
     texts: list[list[str]]
 
     @classmethod
-    def of(cls, result: Result, problems: Sequence[TaskProblem], most: int | None = None) -> Pools:
+    def of(cls, result: Result, problems: Sequence[TaskProblem]) -> Pools:
         """The samples of a vote."""
-        texts = [[s.text for s in a.candidates][:most] for a in result.answers]
+        texts = [[s.text for s in a.candidates] for a in result.answers]
         width = min(map(len, texts))
         texts = [row[:width] for row in texts]
         known = [{t: check(p, t) for t in set(row)} for p, row in zip(problems, texts, strict=True)]
@@ -210,10 +222,9 @@ def levels(bench: Bench, report: Report) -> None:
     """Coverage and votes of every family and level."""
     for name in FAMILIES:
         for level in family(name).LEVELS:
-            k = SAMPLES.get((name, level), 16)
             fresh = bench.problems(name, level)
-            (result,) = bench.run(f"{name} {level}", [f"self_consistency(n={k})"], fresh)
-            pools = Pools.of(result, fresh)
+            _, pools = bench.samples(name, level)
+            k = pools.right.shape[1]
             covered = {n: _mean(pools.coverage(n)) for n in _powers(k)}
             voted = {n: _mean(pools.vote(n)) for n in (16, k)}
             false = [
@@ -260,17 +271,16 @@ def _level_claims(
 def verifiers(bench: Bench, report: Report) -> None:
     """How well the reward models and the judge tell right from wrong, and how sure they should be."""
     fresh = bench.problems("chain", "medium")
-    (result,) = bench.run("chain medium", ["self_consistency(n=64)"], fresh)
-    pools = Pools.of(result, fresh, 16)
+    _, pools = bench.samples("chain", "medium")
     rng = np.random.default_rng(0)
     table: dict[str, Any] = {}
     for head in ("fly-prm", "fly-orm"):
         clusters: list[tuple[list[float], list[float]]] = []
-        for i, (p, row) in enumerate(zip(fresh, pools.texts, strict=True)):
-            if bench.progress:
-                bench.progress(head, i + 1, len(fresh))
+        rows = [row[:16] for row in pools.texts]
+        found = _rewards(bench, head, fresh, rows)
+        for p, row, scored in zip(fresh, rows, found, strict=True):
             scores, labels = list[float](), list[float]()
-            for text, steps in zip(row, _rewards(head, p, row), strict=True):
+            for text, steps in zip(row, scored, strict=True):
                 if head == "fly-prm":
                     right = family(p.family).step_labels(p, text)
                     scores += steps[: len(right)]
@@ -318,15 +328,20 @@ def _skilled() -> bool:
     return bool(live.skilled)
 
 
-def _rewards(model: str, problem: TaskProblem, texts: Sequence[str]) -> list[tuple[float, ...]]:
+def _rewards(
+    bench: Bench, model: str, problems: Sequence[TaskProblem], rows: Sequence[Sequence[str]]
+) -> list[list[tuple[float, ...]]]:
+    """The step scores of each text of each problem."""
     live: Any = build(model, "model").open()
-    message = ({"role": "user", "content": problem.question},)
 
-    async def main() -> list[tuple[float, ...]]:
-        found: list[tuple[float, ...]] = (
-            await live.reward([Judged(message, t) for t in texts], None)
-        )[0]
-        return found
+    async def main() -> list[list[tuple[float, ...]]]:
+        out = []
+        for i, (problem, texts) in enumerate(zip(problems, rows, strict=True)):
+            message = ({"role": "user", "content": problem.question},)
+            out.append((await live.reward([Judged(message, t) for t in texts], None))[0])
+            if bench.progress:
+                bench.progress(model, i + 1, len(problems))
+        return out
 
     return anyio.run(main)
 
@@ -376,10 +391,10 @@ def searching(bench: Bench, report: Report) -> None:
     fresh = bench.problems("chain", "hard")
     specs = ["beam_search(n=16, prm=prm)", "particle_filter(n=16, prm=prm)"]
     found = bench.run("search", specs, fresh)
+    (rough,) = bench.run("best of 16", ["best_of_n(n=16, verifier=prm)"], fresh)
     table: dict[str, Any] = {}
     for r in found:
         # best-of-n gets as many samples as the same tokens buy
-        (rough,) = bench.run("best of 16", ["best_of_n(n=16, verifier=prm)"], fresh)
         n = max(1, round(16 * float(r.tokens.mean() / rough.tokens.mean())))
         (base,) = bench.run("best of n", [f"best_of_n(n={n}, verifier=prm)"], fresh)
         gap = paired(r.right, base.right)
@@ -479,15 +494,13 @@ def revising(bench: Bench, report: Report) -> None:
 
 def sizes(bench: Bench, report: Report) -> None:
     """Size against samples at equal FLOPs: coverage and votes of each member of the family."""
-    fresh = bench.problems("chain", "medium")
     table: dict[str, Any] = {}
     for name in ("fly-xs", "fly", "fly-l"):
         try:
             build(name, "model").open()
         except ValueError:
             continue
-        (r,) = bench.run(name, ["self_consistency(n=64)"], fresh, name)
-        pools = Pools.of(r, fresh)
+        r, pools = bench.samples("chain", "medium", name)
         each = float(r.flops.mean()) / pools.right.shape[1]
         table[name] = {
             "flops": each,
@@ -511,8 +524,7 @@ FLAWS: dict[str, dict[str, float]] = {
 def flawed(bench: Bench, report: Report) -> None:
     """What best-of-n makes of verifiers that are wrong now and then, too sure, or fond of length."""
     fresh = bench.problems("chain", "medium")
-    (result,) = bench.run("chain medium", ["self_consistency(n=64)"], fresh)
-    pools = Pools.of(result, fresh)
+    _, pools = bench.samples("chain", "medium")
     found: dict[str, dict[int, Floats]] = {}
     for name, dials in FLAWS.items():
         verifier = Flawed(Prm(), **dials)  # type: ignore[arg-type]
