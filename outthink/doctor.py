@@ -114,7 +114,7 @@ def smoke() -> Check:
     from outthink.api import solve
     from outthink.tasks import chain
 
-    problem = chain.make(2, 1, seed=1)
+    problem = chain.make(2, 9, seed=1)
     answer = solve(problem.question, strategy="self_consistency(n=4)", budget="seconds=30")
     u = answer.usage
     if answer.answer is None:

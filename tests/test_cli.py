@@ -396,10 +396,10 @@ def test_a_run_is_remembered_shown_replayed_and_exported(tmp_path: Path) -> None
 
 
 def test_fly_problem_prints_the_problem_of_its_dials() -> None:
-    made = chain.make(5, 2, 3)
+    made = chain.make(5, 99, 3)
     done = call("fly", "problem", "--family", "chain", "--dial", "steps=5", "--seed", "3")
     assert done.stdout == made.question + "\n"
-    args = ("fly", "problem", "--dial", "steps=5", "--dial", "digits=2", "--seed", "3")
+    args = ("fly", "problem", "--dial", "steps=5", "--dial", "top=99", "--seed", "3")
     assert made.solution in call(*args, "--solution").stdout
     found = json.loads(call(*args, "--json").stdout)
     assert found["question"] == made.question
@@ -413,7 +413,7 @@ def test_fly_problem_prints_the_problem_of_its_dials() -> None:
 
 @pytest.mark.parametrize(
     ("dial", "said"),
-    [("steps", "NAME=NUMBER"), ("steps=many", "NAME=NUMBER"), ("hops=2", "its dials are steps, digits"),
+    [("steps", "NAME=NUMBER"), ("steps=many", "NAME=NUMBER"), ("hops=2", "its dials are steps, top"),
      ("steps=0", "from 1 to 12")],
 )  # fmt: skip
 def test_fly_problem_says_what_a_dial_may_be(dial: str, said: str) -> None:
@@ -467,7 +467,7 @@ def test_fly_train_stops_in_time_and_goes_on(
     assert json.loads(second.stdout)["finished"] is True
     assert "step 1" in first.stderr
     assert [c[0] for c in calls] == ["language", "language", "reward"]
-    assert calls[0][1] == 750_000  # three quarters of them before its own attempts
+    assert calls[0][1] == 761_904  # 16 of 21 parts are read before its own attempts
     assert 50 < calls[0][3] <= 60
     assert calls[2][1:] == (tmp_path, tmp_path / "prm")
 

@@ -74,7 +74,7 @@ _family = click.option(
 @_family
 @click.option(
     "--dial", "dials", multiple=True, callback=_dials, metavar="NAME=N",
-    help="How hard: chain has steps and digits, countdown numbers, top and target, "
+    help="How hard: chain has steps and top, countdown numbers, top and target, "
     "lookup hops and facts, program lines and examples.",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Which problem of these dials.")

@@ -180,6 +180,15 @@ def export(problems: Iterable[TaskProblem], path: Path) -> int:
     return count
 
 
+def result(a: int, op: str, b: int) -> int:
+    """``a op b`` for one of ``+-*/``; a division is rounded down, and one by nought is by one."""
+    if op == "+":
+        return a + b
+    if op == "-":
+        return a - b
+    return a * b if op == "*" else a // (b or 1)
+
+
 def misread(rng: random.Random, n: int) -> int:
     """``n`` with one digit changed."""
     digits = list(str(n))

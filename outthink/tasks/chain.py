@@ -2,7 +2,7 @@
 
 Each sentence but the first gives one quantity in terms of an earlier one, so the k-th value needs
 all steps before it.  The reference solution writes one step a line and ends with ``answer: N``.
-Two dials set the difficulty: ``steps`` (1-12) and ``digits`` (1-4), the length of the largest value.
+Two dials set the difficulty: ``steps`` (1-12) and ``top`` (9-9999), the largest value there may be.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from outthink.tasks.base import (
     checked,
     labels_of,
     misread,
+    result,
 )
 
 NAME = "chain"
 READER = "auto"
 MAX_STEPS = 12
-MAX_DIGITS = 4
-DIALS = {"steps": (1, MAX_STEPS), "digits": (1, MAX_DIGITS)}
+DIALS = {"steps": (1, MAX_STEPS), "top": (9, 9999)}
 
 THINGS = (
     "coins", "books", "pens", "cards", "apples", "shells", "stamps", "beads", "nuts", "keys",
@@ -35,9 +35,9 @@ THINGS = (
 
 #: Chosen on the dev split and frozen (one in twelve medium problems has three digits).
 LEVELS: dict[str, Level] = {
-    "easy": {"steps": (2, 3, 4), "digits": (1, 2)},
-    "medium": {"steps": (12,), "digits": (2,) * 11 + (3,)},
-    "hard": {"steps": (6, 7, 8, 9), "digits": (3,)},
+    "easy": {"steps": (2, 3, 4), "top": (9, 99)},
+    "medium": {"steps": (12,), "top": (99,) * 11 + (999,)},
+    "hard": {"steps": (6, 7, 8, 9), "top": (999,)},
 }
 
 
@@ -59,11 +59,8 @@ class ChainProblem(TaskProblem):
     """A word problem, its true steps and its answer."""
 
     steps: tuple[Step, ...]
-
-    @property
-    def digits(self) -> int:
-        """The digits of the largest value."""
-        return dict(self.dials)["digits"]
+    #: who has what, in the order of the text: the first name, then one for each step
+    names: tuple[str, ...]
 
 
 def _sentence(name: str, prev: str, op: str, n: int) -> str:
@@ -95,27 +92,27 @@ def _step(rng: random.Random, value: int, cap: int) -> Step:
                 return Step(value, op, n, value // n)
 
 
-def make(steps: int = 6, digits: int = 2, seed: int = 0) -> ChainProblem:
+def make(steps: int = 6, top: int = 99, seed: int = 0) -> ChainProblem:
     """The problem of these dials and seed; ``ValueError`` for a dial out of range."""
-    dials = {"steps": steps, "digits": digits}
+    dials = {"steps": steps, "top": top}
     shared.check_dials(NAME, dials, DIALS)
-    rng = random.Random(f"chain/{steps}/{digits}/{seed}")
-    cap = 10**digits - 1
+    rng = random.Random(f"chain/{steps}/{top}/{seed}")
     names = rng.sample(NAMES, steps + 1)
     thing = rng.choice(THINGS)
-    value = rng.randint(1, cap)
+    value = rng.randint(1, top)
     lines = [f"{names[0]} has {value} {thing}."]
     done: list[Step] = []
     for i in range(steps):
-        step = _step(rng, value, cap)
+        step = _step(rng, value, top)
         lines.append(_sentence(names[i + 1], names[i], step.op, step.right))
         done.append(step)
         value = step.value
     lines.append(f"How many {thing} has {names[steps]}?")
     solution = "".join(f"{step}\n" for step in done) + f"answer: {value}\n"
     return ChainProblem(
-        NAME, " ".join(lines), solution, str(value), tuple(dials.items()), seed, tuple(done)
-    )
+        NAME, " ".join(lines), solution, str(value), tuple(dials.items()), seed, tuple(done),
+        tuple(names),
+    )  # fmt: skip
 
 
 _QUESTION = re.compile(r"\w+ has \d+ \w+\..* How many \w+ has \w+\?", re.DOTALL)
@@ -153,7 +150,7 @@ def right_lines(problem: ChainProblem, place: int, previous: int | None) -> tupl
     op, n = problem.steps[place].op, problem.steps[place].right
     if op == "/" and previous % n:
         return ()
-    value = {"+": previous + n, "-": previous - n, "*": previous * n, "/": previous // n}[op]
+    value = result(previous, op, n)
     if value < 0:
         return ()
     straight = f"{previous} {op} {n} = {value}"
@@ -198,7 +195,7 @@ def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
             n = misread(rng, n)
         if kind == "op":
             op = rng.choice([o for o in "+-*/" if o != op])
-        value = {"+": left + n, "-": left - n, "*": left * n, "/": left // max(n, 1)}[op]
+        value = result(left, op, n)
         if kind == "digit":
             value = misread(rng, max(value, 0))
         if kind == "near":
@@ -228,9 +225,9 @@ _CLOSE = (-10, -2, -1, 1, 2, 10)
 
 def _undo(step: Step, value: int) -> tuple[str, int]:
     """The sum that leads back from ``value`` to what the step began with, and what it comes to."""
-    n = step.right
-    back = {"+": value - n, "-": value + n, "*": value // n, "/": value * n}[step.op]
-    return f"{value} {_INVERSE[step.op]} {n} = {max(back, 0)}", back
+    n, op = step.right, _INVERSE[step.op]
+    back = result(value, op, n)
+    return f"{value} {op} {n} = {max(back, 0)}", back
 
 
 def _slip(rng: random.Random, step: Step) -> int:
@@ -250,15 +247,17 @@ def thoughts(problem: ChainProblem, rng: random.Random) -> tuple[Marked, str]:
     """Thinking of one of several lengths: some values only, all values, the steps, steps that are
     checked by going back, or the whole twice and, where the two differ, a third time.
 
-    A slip is doubted ("wait") and mended; slips are read, not learned.
+    Each line names who it is about, so that none is lost among checks.  A slip is doubted ("wait") and
+    mended; slips are read, not learned.
     """
     style = rng.choices(("skip", "values", "steps", "checks", "twice"), (1, 1, 3, 4, 2))[0]
     steps = problem.steps
     if style in ("skip", "values"):
         stride = rng.randint(2, max(2, len(steps))) if style == "skip" else 1
         last = len(steps) - 1
-        said = [s for i, s in enumerate(steps) if i % stride == stride - 1 or i == last]
-        return [("".join(f"{s.value}\n" for s in said), True)], ending(problem)
+        said = [i for i in range(len(steps)) if i % stride == stride - 1 or i == last]
+        lines = "".join(f"{problem.names[i + 1]}: {steps[i].value}\n" for i in said)
+        return [(lines, True)], ending(problem)
     if style != "twice":
         share = 0.0 if style == "steps" else rng.choice((0.5, 1.0, 1.0))
         return _pass(problem, rng, share), ending(problem)
@@ -273,17 +272,17 @@ def thoughts(problem: ChainProblem, rng: random.Random) -> tuple[Marked, str]:
 def _pass(problem: ChainProblem, rng: random.Random, share: float) -> Marked:
     """All steps; each is checked with probability ``share``, and a slip is mended at once."""
     out: Marked = []
-    for step in problem.steps:
+    for who, step in zip(problem.names[1:], problem.steps, strict=True):
         checked = rng.random() < share
         if rng.random() < 0.12:
             wrong = _slip(rng, step)
             out += [
-                (f"{step.left} {step.op} {step.right} =", True),
+                (f"{who}: {step.left} {step.op} {step.right} =", True),
                 (f" {wrong}", False),
                 ("\n", True),
             ]
             out.append(((f"{_undo(step, wrong)[0]} wait\n" if checked else "wait\n"), True))
-        out.append((f"{step}\n", True))
+        out.append((f"{who}: {step}\n", True))
         if checked:
             out.append((f"{_undo(step, step.value)[0]} ok\n", True))
     return out
@@ -295,21 +294,22 @@ def _astray(problem: ChainProblem, rng: random.Random) -> tuple[Marked, int]:
     out: Marked = []
     value = problem.steps[0].left
     for i, step in enumerate(problem.steps):
+        who = problem.names[i + 1]
         right = right_lines(problem, i, value)
         if not right:  # a wrong value that cannot be divided: what would come is not to be learned
             guess = max(1, value // step.right)
-            out.append((f"{value} {step.op} {step.right} = {guess}\n", False))
+            out.append((f"{who}: {value} {step.op} {step.right} = {guess}\n", False))
             value = guess
             continue
         if i == slip:
             value = _slip(rng, step)
             out += [
-                (f"{step.left} {step.op} {step.right} =", True),
+                (f"{who}: {step.left} {step.op} {step.right} =", True),
                 (f" {value}", False),
                 ("\n", True),
             ]
             continue
-        out.append((right[0] + "\n", True))
+        out.append((f"{who}: {right[0]}\n", True))
         value = int(right[0].rpartition(" ")[2])
     return out, value
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from outthink.tasks import base as shared
-from outthink.tasks.base import Level, Marked, TaskProblem, beginnings, labels_of, misread
+from outthink.tasks.base import Level, Marked, TaskProblem, beginnings, labels_of, misread, result
 
 NAME = "countdown"
 READER = "auto"
@@ -238,7 +238,7 @@ def _read(line: str, numbers: tuple[int, ...]) -> tuple[Move, tuple[int, ...]] |
         if n not in have:
             return None
         have.remove(n)
-    true = {"+": a + b, "-": a - b, "*": a * b, "/": a // b if b and a % b == 0 else -1}[op]
+    true = -1 if op == "/" and (b == 0 or a % b) else result(a, op, b)
     left = tuple(int(n) for n in (found[5] or str(value)).split())
     if value != true or value < 1 or sorted(left) != sorted((*have, value)):
         return None

@@ -1,6 +1,6 @@
 """The ``lookup`` family: follow a path of facts that stand, shuffled, among others in the question.
 
-"Ben is the boss of Ada."  The question asks for the end of a path of ``hops`` facts; the others are
+"Ada's boss is Ben."  The question asks for the end of a path of ``hops`` facts; the others are
 there to distract: the same relation of other people, other relations of the same people.  The
 reference solution writes one hop a line and ends with ``answer: NAME``.  Dials: ``hops`` (1-6) and
 ``facts`` (how many stand in the text, at least the hops).
@@ -61,19 +61,17 @@ def make(hops: int = 3, facts: int = 12, seed: int = 0) -> LookupProblem:
             known.setdefault((whom, relation), who)
     told = [(whom, relation, who) for (whom, relation), who in known.items()]
     rng.shuffle(told)
-    text = " ".join(f"{who} is the {relation} of {whom}." for whom, relation, who in told)
-    asked = " of ".join(f"the {relation}" for _, relation, _ in reversed(path))
-    question = f"{text} Who is {asked} of {people[0]}?"
-    lines = [f"{relation} of {whom}: {who}" for whom, relation, who in path]
+    text = " ".join(f"{whom}'s {relation} is {who}." for whom, relation, who in told)
+    asked = "".join(f"'s {relation}" for _, relation, _ in path)
+    question = f"{text} Who is {people[0]}{asked}?"
+    lines = [f"{whom}'s {relation} is {who}" for whom, relation, who in path]
     solution = "".join(line + "\n" for line in lines) + f"answer: {people[-1]}\n"
     return LookupProblem(
         NAME, question, solution, people[-1], tuple(dials.items()), seed, tuple(told), tuple(path)
     )
 
 
-_QUESTION = re.compile(
-    r"\w+ is the \w+ of \w+\..* Who is the \w+(?: of the \w+)* of \w+\?", re.DOTALL
-)
+_QUESTION = re.compile(r"\w+'s \w+ is \w+\..* Who is \w+(?:'s \w+)+\?", re.DOTALL)
 
 
 def is_question(text: str) -> bool:
@@ -87,7 +85,7 @@ def check(problem: LookupProblem, text: str) -> bool:
     return bool(found) and found[-1] == problem.answer
 
 
-_HOP = re.compile(r"(\w+) of (\w+): (\w+)")
+_HOP = re.compile(r"(\w+)'s (\w+) is (\w+)")
 
 
 def _right(problem: LookupProblem, text: str) -> list[list[str]]:
@@ -103,7 +101,7 @@ def _right(problem: LookupProblem, text: str) -> list[list[str]]:
         else:
             relation = problem.path[place][1]
             who = known.get((previous, relation))
-            out.append([] if who is None else [f"{relation} of {previous}: {who}"])
+            out.append([] if who is None else [f"{previous}'s {relation} is {who}"])
         found = _HOP.fullmatch(line)
         previous = found[3] if found else None
     return out
@@ -152,7 +150,7 @@ def spoiled(problem: LookupProblem, rng: random.Random, share: float) -> str:
                 who = known.get((at, relation), who)
             else:
                 who = _other(problem, rng, relation, who)
-        lines.append(f"{relation} of {at}: {who}")
+        lines.append(f"{at}'s {relation} is {who}")
         at = who
     if rng.random() < share / 4:
         at = rng.choice(NAMES)
@@ -175,8 +173,8 @@ def thoughts(problem: LookupProblem, rng: random.Random) -> tuple[Marked, str]:
             continue
         if style == "doubt" and rng.random() < 0.3:
             wrong = _other(problem, rng, relation, who)
-            out += [(f"{relation} of {whom}:", True), (f" {wrong}", False), ("\nwait\n", True)]
-        out.append((f"{relation} of {whom}: {who}\n", True))
+            out += [(f"{whom}'s {relation} is", True), (f" {wrong}", False), ("\nwait\n", True)]
+        out.append((f"{whom}'s {relation} is {who}\n", True))
     return out, ending(problem)
 
 

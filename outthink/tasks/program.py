@@ -105,8 +105,8 @@ def make(lines: int = 2, examples: int = 5, seed: int = 0) -> ProgramProblem:
         if all([run(s, x) for x in INPUTS] != table for s in shorter):
             break
     chosen = rng.sample(INPUTS, examples + TESTS)
-    shown = tuple((x, table[x]) for x in chosen[:examples])
-    tests = tuple((x, table[x]) for x in chosen[examples:])
+    shown = tuple((x, table[x]) for x in sorted(chosen[:examples]))
+    tests = tuple((x, table[x]) for x in sorted(chosen[examples:]))
     question = ", ".join(f"f({x}) = {y}" for x, y in shown) + ". Write f."
     code = code_of(statements)
     return ProgramProblem(

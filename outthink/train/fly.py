@@ -259,10 +259,13 @@ def fingerprint(folder: Path) -> str:
 
 #: the dials that attempts are made with: problems at which the model does go wrong
 ATTEMPT_DIALS: Dials = {
-    "chain": {"steps": (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12), "digits": (1, 2, 2, 2, 3, 3)},
+    "chain": {
+        "steps": (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12),
+        "top": (20, 99, 99, 120, 120, 150, 200, 250),
+    },
     "countdown": {"numbers": (3, 4, 4, 5), "top": (10, 12, 15), "target": (40, 60, 99)},
-    "lookup": {"hops": (1, 2, 3, 4, 5, 6), "facts": (6, 8, 12, 16, 24)},
-    "program": {"lines": (1, 2, 2, 3), "examples": (4, 5, 6)},
+    "lookup": {"hops": (1, 2, 3, 4, 5, 6), "facts": (6, 8, 12, 16)},
+    "program": {"lines": (1, 1, 2, 3), "examples": (4, 5, 6)},
 }
 
 
@@ -400,6 +403,9 @@ def train_reward_model(
         # fresh layers add nothing at first
         torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
         torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    own = Attempts(records[kept_out:])
+    rows_of = _reward_rows(recipe, tokenizer, own)
+    lighten(model, layers, rows_of(random.Random(f"lighten/{recipe.seed}"))[:16])
     model = model.to(_device())
     trunk = [*model.model.layers[:layers].parameters(), *model.model.embed_tokens.parameters()]
     optimizer = Optimizer(
@@ -424,10 +430,9 @@ def train_reward_model(
         return ((right + recipe.outcome_weight * ends) * weight).sum() / weight.sum()
 
     steps = max(1, recipe.tokens // recipe.batch_tokens)
-    own = Attempts(records[kept_out:])
     stage = Stage(
-        "reward", recipe, model, optimizer, f"prm/{recipe.seed}",
-        _reward_rows(recipe, tokenizer, own), loss, steps, falling(steps, recipe.warmup),
+        "reward", recipe, model, optimizer, f"prm/{recipe.seed}", rows_of, loss, steps,
+        falling(steps, recipe.warmup),
     )  # fmt: skip
     done = run_stage(stage, out, seconds, progress)
     if done["finished"]:
@@ -436,6 +441,28 @@ def train_reward_model(
         copy_tokenizer(weights, out)
         done["calibration"] = calibrate(out, records[:kept_out])
     return done
+
+
+def lighten(model: Any, layers: int, rows: Sequence[Row]) -> float:
+    """Scale the residual stream of a trunk to root mean square 1 at its end; returns what it was.
+
+    Every layer reads the stream through a norm, so embeddings and what layers add can be divided by one
+    number without changing what the trunk computes.  Left as large as language models grow it (25 in
+    fly), whatever fresh layers write above is lost in it for hundreds of steps.
+    """
+    torch = need_torch()
+    squares, count = 0.0, 0
+    with torch.no_grad():
+        for ids, _ in rows:
+            seen = model.model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+            squares += float(seen.hidden_states[layers].pow(2).sum())
+            count += seen.hidden_states[layers].numel()
+        size = float((squares / count) ** 0.5)
+        model.model.embed_tokens.weight /= size
+        for layer in model.model.layers[:layers]:
+            layer.self_attn.o_proj.weight /= size
+            layer.mlp.down_proj.weight /= size
+    return size
 
 
 def calibrate(folder: Path, records: list[dict[str, Any]]) -> dict[str, list[float]]:

@@ -28,8 +28,8 @@ class Recipe:
     heads: int = 4
     ffn: int = 512
     vocab: int = 512
-    tokens: int = 18_000_000
-    skill_tokens: int = 6_000_000
+    tokens: int = 16_000_000
+    skill_tokens: int = 5_000_000
     batch_tokens: int = 9216
     learning_rate: float = 0.01
     vector_rate: float = 3e-3
@@ -74,7 +74,7 @@ class RewardRecipe:
     batch_tokens: int = 9216
     learning_rate: float = 0.01
     vector_rate: float = 1.5e-3
-    trunk_rate: float = 0.2
+    trunk_rate: float = 0.05
     weight_decay: float = 0.05
     warmup: int = 40
     line_weight: float = 4.0

@@ -24,7 +24,7 @@ from typing import Any
 from outthink.models.fly import MOST
 from outthink.models.fly.tokenizer import JUDGE, THINK, THOUGHT, TRY
 from outthink.tasks import FAMILIES, family
-from outthink.tasks.base import Marked, TaskProblem
+from outthink.tasks.base import Marked, TaskProblem, result
 
 #: rows as ``(ids, targets)``; a target is -100 where nothing is learned
 Row = tuple[list[int], list[float]]
@@ -34,11 +34,11 @@ Rows = Callable[[random.Random], list[Row]]
 LONGEST = 512
 #: how many rows of a hundred: by skill, then by family in the order of ``FAMILIES``
 MIX: dict[str, tuple[int, int, int, int]] = {
-    "drill": (6, 0, 0, 0),
-    "solve": (22, 10, 8, 7),
-    "think": (14, 6, 2, 3),
-    "revise": (9, 1, 1, 1),
-    "judge": (10, 2, 2, 1),
+    "drill": (4, 0, 0, 0),
+    "solve": (19, 11, 11, 8),
+    "think": (12, 5, 4, 2),
+    "revise": (7, 1, 1, 1),
+    "judge": (9, 2, 2, 1),
 }
 
 
@@ -87,12 +87,14 @@ def draw(name: str, rng: random.Random, dials: Dials) -> TaskProblem:
 
 Dials = dict[str, dict[str, tuple[int, ...]]]
 
+#: the largest values of arithmetic, as often as they stand here
+TOPS = (9, 20, 50, 99, 99, 99, 120, 150, 200, 300, 500, 999)
 #: the dials that training problems are drawn with, values as often as they stand here
 DIALS: Dials = {
-    "chain": {"steps": tuple(range(1, 13)), "digits": (1, 1, 2, 2, 2, 2, 3, 3, 3, 4)},
+    "chain": {"steps": tuple(range(1, 13)), "top": TOPS},
     "countdown": {"numbers": (3, 3, 4, 4, 5), "top": (10, 12, 15), "target": (40, 60, 99)},
-    "lookup": {"hops": (1, 2, 3, 4, 5, 6), "facts": (4, 6, 8, 10, 12, 16, 24)},
-    "program": {"lines": (1, 2, 2, 3, 3), "examples": (4, 5, 6)},
+    "lookup": {"hops": (1, 1, 2, 2, 3, 4, 5, 6), "facts": (3, 4, 5, 6, 8, 10, 12, 16, 24)},
+    "program": {"lines": (1, 1, 1, 2, 2, 3), "examples": (4, 5, 6)},
 }
 
 
@@ -221,8 +223,7 @@ def drill(rng: random.Random) -> list[tuple[str | int, bool]]:
     """Bare arithmetic, a line each, as it occurs in solutions: what pretraining text is to others."""
     out: list[tuple[str | int, bool]] = []
     for _ in range(16):
-        digits = rng.choice((1, 2, 2, 2, 3, 3, 3, 4))
-        cap = 10**digits - 1
+        cap = rng.choice(TOPS)
         op = rng.choice("+-*/")
         if op in "+-":
             a, b = rng.randint(1, cap), rng.randint(1, cap)
@@ -231,6 +232,5 @@ def drill(rng: random.Random) -> list[tuple[str | int, bool]]:
             b = rng.randint(2, 9)
             a = rng.randint(1, max(1, cap // b))
             a = a * b if op == "/" else a
-        value = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[op]
-        out += [(f"{a} {op} {b} =", False), (f" {value}\n", True)]
+        out += [(f"{a} {op} {b} =", False), (f" {result(a, op, b)}\n", True)]
     return out

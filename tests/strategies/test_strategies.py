@@ -27,7 +27,7 @@ SPECS = (
     "particle_filter(n=4, prm=prm, ess=0.5, vote=weighted)",
     "revision(n=4, length=2)",
 )
-PROBLEM = chain.make(3, 1, 4)
+PROBLEM = chain.make(3, 9, 4)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -43,14 +43,14 @@ def test_an_easy_question_is_answered_rightly_by_every_strategy(spec):
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("tokens", [20, 90, 300])
 def test_no_strategy_spends_more_tokens_than_its_budget(spec, tokens):
-    problem = chain.make(8, 2, 1)
+    problem = chain.make(8, 99, 1)
     answer = outthink.solve(problem.question, strategy=spec, budget=f"tokens={tokens}")
     assert answer.usage.completion_tokens <= tokens
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_same_seed_gives_the_same_answer_and_usage_at_any_concurrency(spec):
-    problem = chain.make(8, 2, 2)
+    problem = chain.make(8, 99, 2)
 
     def run(seed, concurrency):
         a = outthink.solve(

@@ -13,13 +13,13 @@ def test_facts_never_contradict_each_other_and_the_path_is_among_them(hops, fact
     at = problem.path[0][0]
     for whom, relation, who in problem.path:
         assert whom == at
-        assert f"{who} is the {relation} of {whom}." in problem.question
+        assert f"{whom}'s {relation} is {who}." in problem.question
         at = who
     assert at == problem.answer
 
 
 def test_a_right_name_by_a_wrong_hop_is_a_false_path():
     problem = lookup.make(3, 10, 1)
-    text = f"boss of Nobody: Nobody\nanswer: {problem.answer}\n"
+    text = f"Nobody's boss is Nobody\nanswer: {problem.answer}\n"
     assert lookup.check(problem, text)
     assert lookup.false_path(problem, text)

@@ -99,7 +99,7 @@ def test_the_numpy_runtime_runs_what_was_trained(trained):
     from outthink.core.model import Request
     from outthink.models.fly import Fly
 
-    problem = chain.make(2, 1, 5)
+    problem = chain.make(2, 9, 5)
 
     async def main():
         model = Fly(weights=str(trained)).open()
@@ -124,7 +124,7 @@ def test_the_reward_model_learns_from_exact_labels_goes_on_and_is_calibrated(tra
     from outthink.core.budget import Budget, Meter, Usage
     from outthink.models.fly import FlyOrm, FlyPrm
 
-    problem = chain.make(3, 1, 7)
+    problem = chain.make(3, 9, 7)
     item = Judged(({"role": "user", "content": problem.question},), problem.solution)
 
     async def main(spec):
@@ -155,7 +155,7 @@ def test_expert_iteration_learns_from_right_thoughts_alone(trained, tmp_path, mo
 
 def test_the_targets_of_the_reward_model_are_exact(trained):
     tokenizer = training._tokenizer(trained)
-    problem = chain.make(3, 2, 7)
+    problem = chain.make(3, 99, 7)
     wrong = problem.solution.replace(f"= {problem.steps[1].value}\n", "= 7777\n")
     rows = training.judged(tokenizer, [(problem, problem.solution), (problem, wrong)])
     for (ids, targets), text in zip(rows, (problem.solution, wrong), strict=True):

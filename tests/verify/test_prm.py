@@ -171,7 +171,7 @@ def test_best_of_n_with_a_perfect_verifier_finds_what_is_there(verifier):
 
 
 def test_fly_prm_has_a_score_for_each_line_and_sees_a_slip():
-    problem = chain.make(4, 2, 11)
+    problem = chain.make(4, 99, 11)
     good = problem.solution
     first = problem.steps[0]
     bad = good.replace(f"= {first.value}\n", f"= {first.value + 3}\n", 1)

@@ -75,7 +75,7 @@ class Decoder:
         max_rows: int = 64,
         idle: float = 5.0,
         threads: int | None = None,
-        cache_limit: int = 96 << 20,
+        cache_limit: int = 72 << 20,
     ) -> None:
         self.network, self.tokenizer, self.max_rows, self.idle = network, tokenizer, max_rows, idle
         self.threads = threads or min(_cores(), 4)
