@@ -446,8 +446,8 @@ def train_reward_model(
 def lighten(model: Any, layers: int, rows: Sequence[Row]) -> float:
     """Scale the residual stream of a trunk to root mean square 1 at its end; returns what it was.
 
-    Every layer reads the stream through a norm, so embeddings and what layers add can be divided by one
-    number without changing what the trunk computes.  Left as large as language models grow it (25 in
+    Every layer reads the stream through a norm, so embeddings, what layers add and (squared) the epsilon
+    of the norms can be divided by one number without changing what the trunk computes.  Left as large as language models grow it (25 in
     fly), whatever fresh layers write above is lost in it for hundreds of steps.
     """
     torch = need_torch()
@@ -462,6 +462,11 @@ def lighten(model: Any, layers: int, rows: Sequence[Row]) -> float:
         for layer in model.model.layers[:layers]:
             layer.self_attn.o_proj.weight /= size
             layer.mlp.down_proj.weight /= size
+    # a norm adds this to a mean square, which is smaller now
+    model.config.rms_norm_eps /= size**2
+    for module in model.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.variance_epsilon = model.config.rms_norm_eps
     return size
 
 

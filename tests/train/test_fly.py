@@ -13,7 +13,7 @@ from outthink.models.fly.engine import load_safetensors
 from outthink.tasks import FAMILIES, chain, check, family
 from outthink.train import recipe as recipes
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 training = pytest.importorskip("outthink.train.fly")
 loop = pytest.importorskip("outthink.train.loop")
@@ -92,6 +92,28 @@ def test_a_training_that_was_stopped_ends_in_the_same_weights(trained, tmp_path,
 def test_a_checkpoint_of_another_recipe_is_refused(trained):
     with pytest.raises(ValueError, match="another recipe"):
         training.train_language_model(replace(TINY, seed=1), trained, progress=quiet)
+
+
+def test_a_lighter_trunk_computes_the_same():
+    model = training.build(replace(TINY, seed=3, layers=3))
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.mlp.down_proj.weight *= 400
+    rows = [([1, *range(9, 9 + n)], [0.0] * (n + 1)) for n in (5, 30)]
+    ids = torch.tensor([rows[1][0]])
+    before = model.model(input_ids=ids).last_hidden_state
+    depth = len(model.model.layers) - 1
+    size = training.lighten(model, depth, rows)
+    with (
+        torch.no_grad()
+    ):  # the last layer is not of the trunk: it adds as before, to a smaller stream
+        last = model.model.layers[depth]
+        last.self_attn.o_proj.weight /= size
+        last.mlp.down_proj.weight /= size
+    assert size > 2
+    after = model.model(input_ids=ids).last_hidden_state
+    assert torch.allclose(before, after, atol=1e-4)
+    assert training.lighten(model, depth, rows) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_numpy_runtime_runs_what_was_trained(trained):
