@@ -447,8 +447,8 @@ def lighten(model: Any, layers: int, rows: Sequence[Row]) -> float:
     """Scale the residual stream of a trunk to root mean square 1 at its end; returns what it was.
 
     Every layer reads the stream through a norm, so embeddings, what layers add and (squared) the epsilon
-    of the norms can be divided by one number without changing what the trunk computes.  Left as large as language models grow it (25 in
-    fly), whatever fresh layers write above is lost in it for hundreds of steps.
+    of the norms can be divided by one number without changing what the trunk computes.  Left as large as
+    language models grow it (25 in fly), what fresh layers write is lost in it for hundreds of steps.
     """
     torch = need_torch()
     squares, count = 0.0, 0
