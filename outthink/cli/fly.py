@@ -228,8 +228,8 @@ def train(
     """Train the bundled models from nothing; resumes where it stopped.
 
     Needs the extra [train]; uses a GPU if there is one.  With --tokens or --seconds the training is
-    shorter; a call with the same dials goes on from the last checkpoint.  --all rebuilds the whole
-    family in less than four hours on two cores.
+    shorter; a call with the same dials goes on from the last checkpoint.  --all trains the whole
+    family and its reward model; fly alone takes an hour on two cores, and 20 minutes for the latter.
     """
     _need_torch()
     if background:

@@ -20,6 +20,7 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -227,6 +228,10 @@ class Doors(ABC):
         """The text that ``ids`` add to what stands before."""
         return self.decode(ids)
 
+    def _writing(self) -> AbstractContextManager[None]:
+        """What is held while a text is written, over all of its steps."""
+        return nullcontext()
+
     @property
     def _known(self) -> int:
         """Ids from here on stand for no text: they are not drawn."""
@@ -338,14 +343,15 @@ class Doors(ABC):
         most = min(max_tokens, self.context - len(before))
         rows = [_Row(np.random.default_rng(seed), state) for seed in seeds]
         live = rows
-        while live:
-            for row in live:
-                row.draw(temperature, shift, processors)
-                self._judge(row, before, most, stop)
-            live = [row for row in live if not row.finish]
-            moved = self.advance([r.state for r in live], [r.ids[-1] for r in live])
-            for row, state in zip(live, moved, strict=True):
-                row.state = state
+        with self._writing():
+            while live:
+                for row in live:
+                    row.draw(temperature, shift, processors)
+                    self._judge(row, before, most, stop)
+                live = [row for row in live if not row.finish]
+                moved = self.advance([r.state for r in live], [r.ids[-1] for r in live])
+                for row, state in zip(live, moved, strict=True):
+                    row.state = state
         return [
             Written(
                 tuple(row.ids),

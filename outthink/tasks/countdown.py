@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -183,27 +184,23 @@ def value_of(expression: str) -> tuple[int, tuple[int, ...]] | None:
         used.append(int(token))
         return int(token)
 
-    def product() -> int:
+    def joined(signs: tuple[str, str], part: Callable[[], int]) -> int:
         nonlocal place
-        value = factor()
-        while peek() in ("*", "/"):
+        value = part()
+        while peek() in signs:
             op = peek()
             place += 1
-            other = factor()
+            other = part()
             if op == "/" and (other == 0 or value % other):
                 raise ValueError("not whole")
-            value = value * other if op == "*" else value // other
+            value = result(value, op, other)
         return value
 
+    def product() -> int:
+        return joined(("*", "/"), factor)
+
     def total() -> int:
-        nonlocal place
-        value = product()
-        while peek() in ("+", "-"):
-            op = peek()
-            place += 1
-            other = product()
-            value = value + other if op == "+" else value - other
-        return value
+        return joined(("+", "-"), product)
 
     try:
         value = total()

@@ -205,9 +205,7 @@ def _train(
     if start is not None:
         load_weights(model, start)
     model = model.to(_device())
-    optimizer = Optimizer(
-        model, recipe.learning_rate, recipe.vector_rate, recipe.weight_decay, None, 1.0
-    )
+    optimizer = Optimizer(model, recipe)
     tag = f"fly/{name}/{recipe.seed}"
     stage = Stage(name, recipe, model, optimizer, tag, rows_of, _next_token, steps, rate)
     done = run_stage(stage, out, seconds, progress)
@@ -408,14 +406,7 @@ def train_reward_model(
     lighten(model, layers, rows_of(random.Random(f"lighten/{recipe.seed}"))[:16])
     model = model.to(_device())
     trunk = [*model.model.layers[:layers].parameters(), *model.model.embed_tokens.parameters()]
-    optimizer = Optimizer(
-        model,
-        recipe.learning_rate,
-        recipe.vector_rate,
-        recipe.weight_decay,
-        trunk,
-        recipe.trunk_rate,
-    )
+    optimizer = Optimizer(model, recipe, trunk, recipe.trunk_rate)
 
     def loss(model: Any, ids: Any, marks: Any) -> Any:
         _attention(model, ids)
@@ -561,9 +552,7 @@ def train_expert(
     model: Any = LlamaForCausalLM(AutoConfig.from_pretrained(str(weights))).float()
     load_weights(model, weights)
     model = model.to(_device())
-    optimizer = Optimizer(
-        model, recipe.learning_rate, recipe.vector_rate, recipe.weight_decay, None, 1.0
-    )
+    optimizer = Optimizer(model, recipe)
     steps = max(1, recipe.tokens // recipe.batch_tokens)
     stage = Stage("expert", recipe, model, optimizer, f"expert/{recipe.seed}", rows_of,
                   _next_token, steps, falling(steps, 10))  # fmt: skip

@@ -11,13 +11,14 @@ import csv
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from outthink.train.recipe import Training
 from outthink.train.skills import Rows
 
 Progress = Callable[[str], None]
@@ -76,21 +77,20 @@ class Optimizer:
     """Muon for the matrices, AdamW for embeddings, heads and vectors; the trunk may go slower."""
 
     def __init__(
-        self, model: Any, rate: float, vector_rate: float, decay: float, trunk: Any, slow: float
+        self, model: Any, recipe: Training, trunk: Sequence[Any] = (), slow: float = 1.0
     ) -> None:
         torch = need_torch()
-        old = {id(p) for p in trunk} if trunk is not None else set()
+        old = {id(p) for p in trunk}
         groups: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
         for name, p in model.named_parameters():
             matrix = p.ndim == 2 and "layers" in name
             part = slow if id(p) in old else 1.0
-            base = (rate if matrix else vector_rate) * part
-            groups[matrix].append(
-                {"params": [p], "base": base, "weight_decay": decay if matrix else 0.0}
-            )
+            base = (recipe.learning_rate if matrix else recipe.vector_rate) * part
+            decay = recipe.weight_decay if matrix else 0.0
+            groups[matrix].append({"params": [p], "base": base, "weight_decay": decay})
         self.parts = [
-            torch.optim.Muon(groups[True], lr=rate, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(groups[False], lr=vector_rate, betas=(0.9, 0.95)),
+            torch.optim.Muon(groups[True], lr=recipe.learning_rate, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(groups[False], lr=recipe.vector_rate, betas=(0.9, 0.95)),
         ]
 
     def step(self, share: float) -> None:
@@ -116,7 +116,7 @@ class Stage:
     """One stage: what is trained, on which rows, by which loss, for how long."""
 
     name: str
-    recipe: Any
+    recipe: Training
     model: Any
     optimizer: Optimizer
     tag: str
@@ -156,7 +156,7 @@ def run_stage(
     curve = out / f"{stage.name}.csv"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True, map_location=device)
-        if state["recipe"] != said:
+        if json.loads(state["recipe"]) != json.loads(said):
             raise ValueError(f"{checkpoint} has another recipe: choose another folder or remove it")
         model.load_state_dict(state["model"])
         stage.optimizer.load(state["optimizer"])

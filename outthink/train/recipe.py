@@ -14,14 +14,29 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Training:
+    """What every stage of training has: how much is read in a step, how fast it learns, and on what.
+
+    Matrices learn by Muon at ``learning_rate``, all else by AdamW at ``vector_rate``.
+    """
+
+    seed: int = 0
+    batch_tokens: int = 9216
+    learning_rate: float = 0.01
+    vector_rate: float = 3e-3
+    weight_decay: float = 0.1
+    threads: int = 2
+    bf16: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe(Training):
     """The language model: its size, and two stages on one falling learning rate.
 
     ``tokens`` are read in the stage ``language`` and ``skill_tokens`` in the stage ``skills``, whose
     attempts to revise and to judge are, in the share ``own``, the model's own.
     """
 
-    seed: int = 0
     size: str = "fly"
     hidden: int = 192
     layers: int = 5
@@ -30,15 +45,9 @@ class Recipe:
     vocab: int = 512
     tokens: int = 16_000_000
     skill_tokens: int = 5_000_000
-    batch_tokens: int = 9216
-    learning_rate: float = 0.01
-    vector_rate: float = 3e-3
-    weight_decay: float = 0.1
     warmup: int = 60
     middle_rate: float = 0.3
     own: float = 0.75
-    threads: int = 2
-    bf16: bool = True
 
     def of_size(self, size: str) -> Recipe:
         """The same recipe for another size."""
@@ -58,7 +67,7 @@ class AttemptRecipe:
 
 
 @dataclass(frozen=True)
-class RewardRecipe:
+class RewardRecipe(Training):
     """The reward model: the language model's trunk with ``extra_layers`` on top and two heads.
 
     A transformer knows what it expected of a token only in its last layers, so what compares the
@@ -66,13 +75,10 @@ class RewardRecipe:
     solutions, ``own_share`` the share of texts that are the language model's own.
     """
 
-    seed: int = 0
     tokens: int = 7_000_000
     extra_layers: int = 2
     own_share: float = 0.6
     spoil: float = 0.15
-    batch_tokens: int = 9216
-    learning_rate: float = 0.01
     vector_rate: float = 1.5e-3
     trunk_rate: float = 0.05
     weight_decay: float = 0.05
@@ -80,28 +86,21 @@ class RewardRecipe:
     line_weight: float = 4.0
     outcome_weight: float = 0.5
     held_out: float = 0.1
-    threads: int = 2
-    bf16: bool = True
 
 
 @dataclass(frozen=True)
-class ExpertRecipe:
+class ExpertRecipe(Training):
     """A round of expert iteration on thinking: of the thoughts that the model itself wrote for training
     problems, those that ended in a right answer are learned, beside the usual mixture.
 
     It is no part of ``train --all``: the card says what it changes.
     """
 
-    seed: int = 0
     problems: tuple[int, int, int, int] = (1600, 400, 100, 300)
     samples: int = 4
     temperature: float = 1.0
     max_tokens: int = 420
     tokens: int = 1_500_000
     share: float = 0.5
-    batch_tokens: int = 9216
     learning_rate: float = 0.002
     vector_rate: float = 6e-4
-    weight_decay: float = 0.1
-    threads: int = 2
-    bf16: bool = True

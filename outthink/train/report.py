@@ -258,14 +258,13 @@ def _level_claims(
         report.at_least("levels", f"{where}: pass@256", covered[256], 0.70)
     if where == "countdown medium":
         one, many = pools.coverage(1), pools.coverage(64)
-        ratio = float(many.mean() / max(one.mean(), 1e-9))
-        rng = np.random.default_rng(0)
-        drawn = []
-        for _ in range(2000):
-            some = rng.integers(0, len(one), len(one))
-            drawn.append(many[some].mean() / max(one[some].mean(), 1e-9))
-        interval = np.quantile(drawn, (0.025, 0.975))
-        report.at_least("levels", f"{where}: pass@64 / pass@1", (ratio, interval), 5.0)
+        ratio = by_cluster(
+            lambda a, b: float(b.mean() / max(a.mean(), 1e-9)),
+            [([a], [b]) for a, b in zip(one, many, strict=True)],
+            np.random.default_rng(0),
+            2000,
+        )
+        report.at_least("levels", f"{where}: pass@64 / pass@1", ratio, 5.0)
 
 
 def verifiers(bench: Bench, report: Report) -> None:
@@ -289,12 +288,11 @@ def verifiers(bench: Bench, report: Report) -> None:
                     scores.append(steps[-1])
                     labels.append(float(check(p, text)))
             clusters.append((scores, labels))
-        ranked, off = by_cluster(auroc, clusters, rng, 200), by_cluster(ece, clusters, rng, 200)
-        table[head] = {"auroc": ranked, "ece": off, "reliability": _reliability(clusters)}
+        table[head] = _quality(clusters, rng)
         what = "step" if head == "fly-prm" else "outcome"
-        report.at_least("verifiers", f"{head}: {what} AUROC", ranked, 0.85)
+        report.at_least("verifiers", f"{head}: {what} AUROC", table[head]["auroc"], 0.85)
         if head == "fly-prm":
-            value, interval = off
+            value, interval = table[head]["ece"]
             claim = Claim(
                 "verifiers", f"{head}: step ECE", "<= 0.08", value, interval, value <= 0.08
             )
@@ -317,9 +315,8 @@ def verifiers(bench: Bench, report: Report) -> None:
                 if np.isfinite(v)
             ]
             clusters.append(([v for v, _ in pairs], [y for _, y in pairs]))
-        ranked, off = by_cluster(auroc, clusters, rng, 200), by_cluster(ece, clusters, rng, 200)
-        table[label] = {"auroc": ranked, "ece": off, "reliability": _reliability(clusters)}
-        report.at_least("verifiers", f"{label}: AUROC", ranked, 0.75)
+        table[label] = _quality(clusters, rng)
+        report.at_least("verifiers", f"{label}: AUROC", table[label]["auroc"], 0.75)
 
 
 def _skilled() -> bool:
@@ -344,6 +341,17 @@ def _rewards(
         return out
 
     return anyio.run(main)
+
+
+def _quality(
+    clusters: Sequence[tuple[Sequence[float], Sequence[float]]], rng: np.random.Generator
+) -> dict[str, Any]:
+    """How well scores rank and how far they are off, with intervals, and the reliability diagram."""
+    return {
+        "auroc": by_cluster(auroc, clusters, rng, 200),
+        "ece": by_cluster(ece, clusters, rng, 200),
+        "reliability": _reliability(clusters),
+    }
 
 
 def _reliability(clusters: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[list[float]]:

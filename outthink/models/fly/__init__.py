@@ -156,7 +156,7 @@ class Fly:
 class FlyXs(Fly):
     """``fly`` with a third of the parameters, by the same recipe; trained on demand.
 
-    ``outthink fly train --size xs`` makes its weights, in about half an hour on two cores.
+    ``outthink fly train --size xs`` makes its weights.
     """
 
     def open(self) -> FlyModel:
@@ -169,8 +169,7 @@ class FlyXs(Fly):
 class FlyL(Fly):
     """``fly`` with nearly three times the parameters, by the same recipe; trained on demand.
 
-    Its weights would double the size of the package.  ``outthink fly train --size l`` makes them, in
-    about two hours on two cores.
+    Its weights would double the size of the package.  ``outthink fly train --size l`` makes them.
     """
 
     def open(self) -> FlyModel:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from outthink.core.errors import BadInput
 from outthink.core.nouns import Floats, Message
 from outthink.models.fly.engine import F32, Network, one_thread
 from outthink.models.fly.tokenizer import Tokenizer
-from outthink.models.inside import Doors, Processor, State, Steer, Written, stacked
+from outthink.models.inside import Doors, State, stacked
 
 
 class _Memory:
@@ -62,24 +63,8 @@ class FlyInside(Doors):
             raise BadInput("a chat has at least one message")
         return prompt_ids(self.tokenizer, messages, self.think, self.network.skilled)
 
-    def write(
-        self,
-        start: Sequence[int] | State,
-        n: int = 1,
-        seeds: Sequence[int] = (),
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        bias: Mapping[int, float] | None = None,
-        processors: Sequence[Processor] = (),
-        stop: Sequence[str] = (),
-        *,
-        steer: Steer | None = None,
-    ) -> list[Written]:
-        """``n`` texts after ids or a state, one for each seed."""
-        with one_thread():
-            return super().write(
-                start, n, seeds, max_tokens, temperature, bias, processors, stop, steer=steer
-            )
+    def _writing(self) -> AbstractContextManager[None]:
+        return one_thread()
 
     # -- the forward pass ------------------------------------------------------------------------
 
