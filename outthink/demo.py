@@ -158,7 +158,7 @@ code,pre{{font-size:13px;background:#f6f6f6}}pre{{padding:.6rem;overflow-x:auto;
 img{{max-width:100%}}.wide{{overflow-x:auto}}.cols{{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:1rem}}
 .right{{color:#2a7d2a}}.wrong{{color:#b3261e}}</style>
 <h1>What compute buys</h1>
-<p><b>fly</b>, the bundled language model (1.9 million parameters, numpy only), answers
+<p><b>fly</b>, the bundled language model (2.3 million parameters, numpy only), answers
 {len(problems)} word problems that it never saw in training. Where strategies are compared, they have
 the same budget of completion tokens a problem; the bars are 95 % intervals, the dashed line is the
 share of problems that at least one of k samples solves.</p>

@@ -229,7 +229,7 @@ def train(
 
     Needs the extra [train]; uses a GPU if there is one.  With --tokens or --seconds the training is
     shorter; a call with the same dials goes on from the last checkpoint.  --all trains the whole
-    family and its reward model; fly alone takes an hour on two cores, and 20 minutes for the latter.
+    family and its reward model; fly alone takes an hour on two cores, and 12 minutes for the latter.
     """
     _need_torch()
     if background:

@@ -5,9 +5,9 @@ Four stages, each a function of its recipe, each resumable:
 1. ``language``: a small Llama learns the mixture of ``outthink.train.skills``;
 2. ``attempts``: it writes solutions to training problems by itself, with the numpy runtime;
 3. ``skills``: it goes on with the same mixture, now revising and judging its own attempts;
-4. ``reward``: a trunk from its weights learns, at every token of a text, whether the line is right so
-   far and whether the text will end in a right answer; what it says is then calibrated on attempts
-   that were kept out.
+4. ``reward``: fresh layers above it, which are told how likely it found each token, learn at every
+   token of a text whether the line is right so far and whether the text will end in a right answer;
+   what they say is then calibrated on attempts that were kept out.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from outthink.models.fly.engine import surprise
 from outthink.models.fly.export import CHAT_TEMPLATE
 from outthink.models.fly.tokenizer import PIECES, SPECIALS, VISIBLE
 from outthink.tasks import FAMILIES, check, family
@@ -224,15 +225,23 @@ def load_weights(model: Any, folder: Path) -> None:
 
 
 def export(model: Any, recipe: Any, out: Path, facts: dict[str, Any]) -> None:
-    """Write bf16 safetensors with recipe and versions in the metadata, and ``config.json``."""
+    """Write the weights of a model of transformers and its ``config.json``."""
+    weights = {k: v for k, v in model.state_dict().items() if k != "lm_head.weight"}
+    save_weights(weights, recipe, out, facts)
+    write_config(model.config.to_dict() | {"architectures": [type(model).__name__]}, out)
+
+
+def save_weights(
+    tensors: Mapping[str, Any], recipe: Any, out: Path, facts: Mapping[str, Any]
+) -> None:
+    """Write bf16 safetensors with recipe and versions in the metadata."""
     torch = need_torch()
     import transformers
     from safetensors.torch import save_file
 
     weights = {
         name: tensor.detach().cpu().to(torch.bfloat16).contiguous().clone()
-        for name, tensor in model.state_dict().items()
-        if name != "lm_head.weight"
+        for name, tensor in tensors.items()
     }
     metadata = {
         "format": "pt",
@@ -242,8 +251,10 @@ def export(model: Any, recipe: Any, out: Path, facts: dict[str, Any]) -> None:
         **{k: str(v) for k, v in facts.items()},
     }
     save_file(weights, str(out / "model.safetensors"), metadata=metadata)
-    config = model.config.to_dict()
-    config["architectures"] = [type(model).__name__]
+
+
+def write_config(config: dict[str, Any], out: Path) -> None:
+    """Write ``config.json``, without the name of a folder."""
     config.pop("_name_or_path", None)
     (out / "config.json").write_text(json.dumps(config, indent=1, default=str) + "\n")
 
@@ -330,7 +341,7 @@ def read_attempts(path: Path) -> list[dict[str, Any]]:
 # -- the reward model --------------------------------------------------------------------------------
 
 #: how often each family is judged, in the order of ``FAMILIES``
-REWARD_MIX = (70, 12, 10, 8)
+REWARD_MIX = (80, 8, 6, 6)
 
 
 def judged(tokenizer: Any, pairs: list[tuple[Any, str]]) -> list[Row]:
@@ -366,6 +377,101 @@ def _reward_rows(recipe: RewardRecipe, tokenizer: Any, own: Attempts) -> Rows:
     return rows_of
 
 
+class Judge:
+    """What is trained as a reward model: ``fly`` itself, frozen, and fresh layers that read its stream.
+
+    ``model`` is one torch module with ``trunk``, ``top`` and ``surprise``; ``__call__`` gives both heads'
+    logits ``(rows, length, 2)``.
+    """
+
+    def __init__(self, recipe: RewardRecipe, weights: Path) -> None:
+        torch = need_torch()
+        from transformers import AutoConfig, LlamaForCausalLM, LlamaForTokenClassification
+
+        torch.manual_seed(recipe.seed)
+        config = AutoConfig.from_pretrained(str(weights))
+        kind: Any = LlamaForCausalLM
+        trunk = kind(config).float()
+        load_weights(trunk, weights)
+        self.layers: int = config.num_hidden_layers
+        config = AutoConfig.from_pretrained(str(weights))
+        config.num_hidden_layers, config.num_labels = recipe.extra_layers, 2
+        config.layer_types = None
+        kind = LlamaForTokenClassification
+        top = kind(config).float()
+        del top.model.embed_tokens
+        for layer in top.model.layers:
+            # fresh layers add nothing at first
+            torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+            torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+        surprise = torch.nn.Linear(3, config.hidden_size, bias=False)
+        torch.nn.init.normal_(surprise.weight, std=1.0)
+        trunk.requires_grad_(False)
+        # the stream is wanted as it is, and the norm apart from it
+        norm, trunk.model.norm = trunk.model.norm, torch.nn.Identity()
+        self.model = torch.nn.ModuleDict(
+            {"trunk": trunk, "norm": norm, "top": top, "surprise": surprise}
+        )
+        #: root mean square of the trunk's stream, which the fresh layers see divided by it
+        self.scale = 1.0
+
+    def measure(self, rows: Sequence[Row]) -> None:
+        """Set ``scale`` by these rows.
+
+        Left as large as language models grow it (25 in fly), what fresh layers write would be lost in
+        it for hundreds of steps.
+        """
+        torch = need_torch()
+        squares, count = 0.0, 0
+        for ids, _ in rows:
+            stream, _ = self.read(torch.tensor([ids]))
+            squares += float(stream.pow(2).sum())
+            count += stream.numel()
+        self.scale = float((squares / count) ** 0.5)
+
+    def read(self, ids: Any) -> tuple[Any, Any]:
+        """The trunk's stream ``(rows, length, width)`` and log probabilities of next tokens."""
+        torch = need_torch()
+        trunk = self.model["trunk"]
+        with torch.no_grad():
+            _attention(trunk, ids)
+            stream = trunk.model(input_ids=ids).last_hidden_state
+            told = trunk.lm_head(self.model["norm"](stream)).float().log_softmax(-1)
+        return stream.float(), told
+
+    def __call__(self, ids: Any, text: Any) -> Any:
+        """Logits of both heads; ``text`` is 1 where a token is of the text, 0 in its question."""
+        torch = need_torch()
+        stream, told = self.read(ids)
+        told = told[:, :-1]
+        own = told.gather(-1, ids[:, 1:, None])[..., 0]
+        facts = torch.stack(surprise(own, told.max(-1).values, torch), -1)
+        facts = torch.nn.functional.pad(facts, (0, 0, 1, 0)) * text[..., None]
+        top = self.model["top"]
+        _attention(top, ids)
+        seen = stream / self.scale + self.model["surprise"](facts)
+        return top(inputs_embeds=seen).logits.float()
+
+    def export(self, recipe: RewardRecipe, out: Path, facts: dict[str, Any]) -> None:
+        """Write what was learned: the layers above the trunk, their norm, the heads, ``surprise``."""
+        top = self.model["top"]
+        tensors = {"surprise.weight": self.model["surprise"].weight}
+        for name, tensor in top.state_dict().items():
+            _, *rest = name.split("model.layers.")
+            if rest:
+                number, _, part = rest[0].partition(".")
+                name = f"model.layers.{int(number) + self.layers}.{part}"
+            tensors[name] = tensor
+        save_weights(tensors, recipe, out, facts)
+        config = top.config.to_dict() | {
+            "num_hidden_layers": self.layers + recipe.extra_layers,
+            "trunk_layers": self.layers,
+            "trunk_scale": self.scale,
+            "architectures": ["FlyReward"],
+        }
+        write_config(config, out)
+
+
 def train_reward_model(
     recipe: RewardRecipe,
     weights: Path,
@@ -373,46 +479,28 @@ def train_reward_model(
     seconds: float | None = None,
     progress: Progress = print,
 ) -> dict[str, Any]:
-    """Train the reward model that starts from the language model of ``weights``, and calibrate it.
+    """Train the reward model on top of the language model of ``weights``, and calibrate it.
 
     At every token it learns whether the line is right so far, given the lines before it, and whether
     the answer will be right; the newline, where scores are read, weighs ``line_weight`` times.
-    Writes ``model.safetensors`` (layout of ``LlamaForTokenClassification`` with two labels: the line,
-    the outcome), ``config.json`` and the curve.
+    ``out`` is a folder in ``weights``: its ``model.safetensors`` holds what lies above the trunk.
     """
     torch = need_torch()
-    from transformers import AutoConfig, LlamaForTokenClassification
-
+    if out.resolve().parent != weights.resolve():
+        raise ValueError(f"{out} is not in {weights}: a reward model lies with its trunk")
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(weights)
     newline = tokenizer.encode("\n").ids[0]
     records = read_attempts(weights / "attempts.jsonl")
     kept_out = int(len(records) * recipe.held_out)
-    torch.manual_seed(recipe.seed)
-    config = AutoConfig.from_pretrained(str(weights))
-    layers = config.num_hidden_layers
-    config.num_hidden_layers = layers + recipe.extra_layers
-    config.num_labels = 2
-    config.layer_types = None
-    kind: Any = LlamaForTokenClassification
-    model = kind(config).float()
-    load_weights(model, weights)
-    for layer in model.model.layers[layers:]:
-        # fresh layers add nothing at first
-        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
-        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
-    own = Attempts(records[kept_out:])
-    rows_of = _reward_rows(recipe, tokenizer, own)
-    lighten(model, layers, rows_of(random.Random(f"lighten/{recipe.seed}"))[:16])
-    model = model.to(_device())
-    trunk = [*model.model.layers[:layers].parameters(), *model.model.embed_tokens.parameters()]
-    optimizer = Optimizer(model, recipe, trunk, recipe.trunk_rate)
+    rows_of = _reward_rows(recipe, tokenizer, Attempts(records[kept_out:]))
+    judge = Judge(recipe, weights)
+    judge.measure(rows_of(random.Random(f"measure/{recipe.seed}"))[:16])
+    model = judge.model.to(_device())
 
-    def loss(model: Any, ids: Any, marks: Any) -> Any:
-        _attention(model, ids)
-        logits = model(input_ids=ids).logits.float()
+    def loss(_: Any, ids: Any, marks: Any) -> Any:
         keep = marks >= 0
-        told, marked = logits[keep], marks[keep].float()
+        told, marked = judge(ids, keep.float())[keep], marks[keep].float()
         line, outcome = (marked >= 2).float(), torch.remainder(marked, 2)
         weight = 1.0 + (recipe.line_weight - 1.0) * (ids[keep] == newline).float()
         each = torch.nn.functional.binary_cross_entropy_with_logits
@@ -422,43 +510,15 @@ def train_reward_model(
 
     steps = max(1, recipe.tokens // recipe.batch_tokens)
     stage = Stage(
-        "reward", recipe, model, optimizer, f"prm/{recipe.seed}", rows_of, loss, steps,
+        "reward", recipe, model, Optimizer(model, recipe), f"prm/{recipe.seed}", rows_of, loss, steps,
         falling(steps, recipe.warmup),
     )  # fmt: skip
     done = run_stage(stage, out, seconds, progress)
     if done["finished"]:
         facts = {"kind": "reward model", "tokens_seen": done["tokens"]}
-        export(model, recipe, out, facts)
-        copy_tokenizer(weights, out)
+        judge.export(recipe, out, facts | {"trunk": fingerprint(weights)})
         done["calibration"] = calibrate(out, records[:kept_out])
     return done
-
-
-def lighten(model: Any, layers: int, rows: Sequence[Row]) -> float:
-    """Scale the residual stream of a trunk to root mean square 1 at its end; returns what it was.
-
-    Every layer reads the stream through a norm, so embeddings, what layers add and (squared) the epsilon
-    of the norms can be divided by one number without changing what the trunk computes.  Left as large as
-    language models grow it (25 in fly), what fresh layers write is lost in it for hundreds of steps.
-    """
-    torch = need_torch()
-    squares, count = 0.0, 0
-    with torch.no_grad():
-        for ids, _ in rows:
-            seen = model.model(input_ids=torch.tensor([ids]), output_hidden_states=True)
-            squares += float(seen.hidden_states[layers].pow(2).sum())
-            count += seen.hidden_states[layers].numel()
-        size = float((squares / count) ** 0.5)
-        model.model.embed_tokens.weight /= size
-        for layer in model.model.layers[:layers]:
-            layer.self_attn.o_proj.weight /= size
-            layer.mlp.down_proj.weight /= size
-    # a norm adds this to a mean square, which is smaller now
-    model.config.rms_norm_eps /= size**2
-    for module in model.modules():
-        if hasattr(module, "variance_epsilon"):
-            module.variance_epsilon = model.config.rms_norm_eps
-    return size
 
 
 def calibrate(folder: Path, records: list[dict[str, Any]]) -> dict[str, list[float]]:
@@ -495,18 +555,25 @@ def fit_logistic(pairs: list[tuple[float, float]]) -> list[float]:
     """Slope and offset of the logistic function of logits that predicts the labels best (Platt)."""
     p = np.clip(np.array([a for a, _ in pairs]), 1e-9, 1 - 1e-9)
     x, y = np.log(p / (1 - p)), np.array([b for _, b in pairs])
-    slope, offset = 1.0, 0.0
+    found = np.array([1.0, 0.0])
+
+    def loss(at: Any) -> float:
+        z = at[0] * x + at[1]
+        return float((np.logaddexp(0, z) - y * z).sum() + 5e-4 * (at[0] - 1) ** 2)
+
     for _ in range(100):
-        q = 1 / (1 + np.exp(-(slope * x + offset)))
+        q = 1 / (1 + np.exp(-np.clip(found[0] * x + found[1], -30, 30)))
         w = np.maximum(q * (1 - q), 1e-9)
-        gradient = np.array([((q - y) * x).sum() + 1e-3 * (slope - 1), (q - y).sum()])
+        gradient = np.array([((q - y) * x).sum() + 1e-3 * (found[0] - 1), (q - y).sum()])
         cross = (w * x).sum()
         hessian = np.array([[(w * x * x).sum() + 1e-3, cross], [cross, w.sum() + 1e-3]])
         change = np.linalg.solve(hessian, gradient)
-        slope, offset = slope - change[0], offset - change[1]
+        while loss(found - change) > loss(found) and np.abs(change).max() > 1e-12:
+            change /= 2  # a whole step would go too far
+        found -= change
         if np.abs(change).max() < 1e-9:
             break
-    return [float(slope), float(offset)]
+    return [float(v) for v in found]
 
 
 # -- expert iteration --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import csv
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,18 +74,16 @@ def pack(tag: str, rows_of: Rows, batch_tokens: int, start: int) -> Iterator[tup
 
 
 class Optimizer:
-    """Muon for the matrices, AdamW for embeddings, heads and vectors; the trunk may go slower."""
+    """Muon for the matrices, AdamW for embeddings, heads and vectors; what is frozen stays as it is."""
 
-    def __init__(
-        self, model: Any, recipe: Training, trunk: Sequence[Any] = (), slow: float = 1.0
-    ) -> None:
+    def __init__(self, model: Any, recipe: Training) -> None:
         torch = need_torch()
-        old = {id(p) for p in trunk}
         groups: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
         for name, p in model.named_parameters():
+            if not p.requires_grad:
+                continue
             matrix = p.ndim == 2 and "layers" in name
-            part = slow if id(p) in old else 1.0
-            base = (recipe.learning_rate if matrix else recipe.vector_rate) * part
+            base = recipe.learning_rate if matrix else recipe.vector_rate
             decay = recipe.weight_decay if matrix else 0.0
             groups[matrix].append({"params": [p], "base": base, "weight_decay": decay})
         self.parts = [

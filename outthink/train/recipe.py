@@ -68,20 +68,20 @@ class AttemptRecipe:
 
 @dataclass(frozen=True)
 class RewardRecipe(Training):
-    """The reward model: the language model's trunk with ``extra_layers`` on top and two heads.
+    """The reward model: the language model, frozen, with ``extra_layers`` above it and two heads.
 
-    A transformer knows what it expected of a token only in its last layers, so what compares the
-    token with it comes after.  ``spoil`` is the share of lines that are made wrong in reference
-    solutions, ``own_share`` the share of texts that are the language model's own.
+    The fresh layers are given what the trunk, which learned for far longer, made of each token: its
+    probability.  ``spoil`` is the share of lines that are made wrong in reference solutions,
+    ``own_share`` the share of texts that are the language model's own.
     """
 
+    learning_rate: float = 0.005
+    vector_rate: float = 2e-3
+    weight_decay: float = 0.05
     tokens: int = 7_000_000
     extra_layers: int = 2
     own_share: float = 0.6
     spoil: float = 0.15
-    vector_rate: float = 1.5e-3
-    trunk_rate: float = 0.05
-    weight_decay: float = 0.05
     warmup: int = 40
     line_weight: float = 4.0
     outcome_weight: float = 0.5

@@ -21,6 +21,7 @@ import numpy as np
 from outthink.core.model import Judged
 from outthink.core.nouns import Floats
 from outthink.core.registry import build
+from outthink.models.fly import MOST
 from outthink.select.calibration import auroc, by_cluster, ece
 from outthink.select.coverage import best_at_k, maj_at_k, pass_at_k
 from outthink.tasks import FAMILIES, check, family
@@ -34,7 +35,7 @@ from outthink.verify.prm import Prm
 Progress = Callable[[str, int, int], None]
 
 #: samples a problem, where a target asks for more than 16
-SAMPLES = {("chain", "medium"): 64, ("chain", "hard"): 256, ("countdown", "medium"): 64}
+SAMPLES = {("chain", "medium"): 64, ("chain", "hard"): 64, ("countdown", "medium"): 64}
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,11 @@ def _level_claims(
         report.at_least("levels", f"{where}: vote@64 - pass@1", (gap[0], gap[1:]), 0.15)
     if where == "chain hard":
         report.within("levels", f"{where}: pass@1", covered[1], 0.02, 0.20)
-        report.at_least("levels", f"{where}: pass@256", covered[256], 0.70)
+        # what is wanted of 256 samples: fewer cover no more
+        most = max(covered)
+        report.at_least(
+            "levels", f"{where}: pass@256, which is at least pass@{most}", covered[most], 0.70
+        )
     if where == "countdown medium":
         one, many = pools.coverage(1), pools.coverage(64)
         ratio = by_cluster(
@@ -298,12 +303,14 @@ def verifiers(bench: Bench, report: Report) -> None:
             )
             report.claims.append(claim)
     report.tables["verifiers"] = table
-    if not _skilled():
-        return
     few = fresh[: min(len(fresh), 250)]
     for label, spec in (
         ("judge", "best_of_n(n=8, verifier=yes_no)"),
-        ("judge, written check", "best_of_n(n=8, verifier=yes_no(check=true))"),
+        # the dials that did best on dev
+        (
+            "judge, written check",
+            "best_of_n(n=8, verifier=yes_no(check=true, n=4, temperature=0.3))",
+        ),
     ):
         (judged,) = bench.run(label, [spec], few)
         clusters = []
@@ -317,12 +324,6 @@ def verifiers(bench: Bench, report: Report) -> None:
             clusters.append(([v for v, _ in pairs], [y for _, y in pairs]))
         table[label] = _quality(clusters, rng)
         report.at_least("verifiers", f"{label}: AUROC", table[label]["auroc"], 0.75)
-
-
-def _skilled() -> bool:
-    """Do the weights in the package think, revise and judge?"""
-    live: Any = build("fly", "model").open()
-    return bool(live.skilled)
 
 
 def _rewards(
@@ -421,45 +422,51 @@ def searching(bench: Bench, report: Report) -> None:
     report.tables["search"] = table
 
 
+#: the dial that did best on dev
+DIAL = 3
+
+
 def thinking(bench: Bench, report: Report) -> None:
     """Thinking against answering at once, by the length that is asked for."""
-    fresh = bench.problems("chain", "medium")
+    report.tables["thinking"] = {}
+    for level in ("easy", "medium"):
+        _thinking(bench, report, level)
+
+
+def _thinking(bench: Bench, report: Report, level: str) -> None:
+    fresh = bench.problems("chain", level)
     rows: dict[str, Any] = {}
     found: dict[str, Floats] = {}
-    for think in (0, 1, 2, 3, 4, 5, 6, "free", None):
+    for think in (*range(MOST + 1), "free", None):
         spec = "fly" if think is None else f"fly(think={think})"
-        (r,) = bench.run(f"think {think}", ["self_consistency(n=4)"], fresh, spec)
+        (r,) = bench.run(f"{level}, think {think}", ["self_consistency(n=4)"], fresh, spec)
         pools = Pools.of(r, fresh)
         name = "steps" if think is None else str(think)
         found[name] = pools.right.mean(axis=1)
         rows[name] = {"accuracy": _mean(found[name]), "tokens": _mean(pools.tokens)}
-    dials = [str(k) for k in range(7)]
-    best = max(dials, key=lambda k: found[k].mean())
-    gap = paired(found[best], found["0"])
+    dials = [str(k) for k in range(MOST + 1)]
+    best, last = str(DIAL), dials[-1]
+    gap, beyond = paired(found[best], found["0"]), paired(found[last], found[best])
     cost = rows[best]["tokens"][0] / rows["0"]["tokens"][0]
     report.above(
-        "thinking", f"medium: dial {best} over answering at once, at {cost:.0f} x the tokens", gap
+        "thinking", f"{level}: dial {best} over answering at once, at {cost:.1f} x the tokens", gap
     )
-    longer = [k for k in dials if int(k) > int(best)]
-    last = longer[-1] if longer else best
-    report.tables["thinking"] = {
-        "dials": rows,
-        "best": best,
-        "best over direct": gap,
-        "longest over best": paired(found[last], found[best]),
-    }
+    report.claims.append(
+        Claim("thinking", f"{level}: past dial {best}, more length does not help (dial {last})",
+              "gap not above 0", beyond[0], beyond[1:], beyond[1] <= 0)
+    )  # fmt: skip
     told = [rows[k]["tokens"][0] for k in dials]
     rises = [a < b for a, b in pairwise(told)]
     report.claims.append(
-        Claim("thinking", "medium: tokens rise with the dial", "at every step",
-              float(sum(rises)), (0.0, 6.0), all(rises))
+        Claim("thinking", f"{level}: tokens rise with the dial", "at every step",
+              float(sum(rises)), (0.0, float(MOST)), all(rises))
     )  # fmt: skip
-    low, high = report.tables["thinking"]["longest over best"][1:]
-    report.claims.append(
-        Claim("thinking", f"medium: past dial {best}, more length does not help (dial {last})",
-              "gap not above 0", report.tables["thinking"]["longest over best"][0], (low, high),
-              low <= 0 and last != best)
-    )  # fmt: skip
+    report.tables["thinking"][level] = {
+        "dials": rows,
+        "best over direct": gap,
+        "longest over best": beyond,
+        "best over steps": paired(found[best], found["steps"]),
+    }
 
 
 def revising(bench: Bench, report: Report) -> None:
@@ -611,9 +618,13 @@ def markdown(found: dict[str, Any]) -> str:
                 f"vote@{last} {row['vote'][last][0]:.3f} | {row['tokens']:.0f} | {row['false_paths']:.3f} |"
             )
     if "thinking" in tables:
-        lines += ["", "| dial | accuracy of one sample | completion tokens |", "|---|---|---|"]
-        for name, row in tables["thinking"]["dials"].items():
-            lines.append(f"| {name} | {_shown(row['accuracy'])} | {row['tokens'][0]:.0f} |")
+        both = list(tables["thinking"].values())
+        heads = [f"{level}: one sample | tokens" for level in tables["thinking"]]
+        lines += ["", f"| dial | {' | '.join(heads)} |", "|---" * (1 + 2 * len(both)) + "|"]
+        for name in both[0]["dials"]:
+            told = [table["dials"][name] for table in both]
+            cells = [f"{_shown(r['accuracy'])} | {r['tokens'][0]:.0f}" for r in told]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -637,8 +648,6 @@ def make_report(
             continue
     bench = Bench(out, problems, split, seed, progress)
     for name in sections or SECTIONS:
-        if name in ("thinking", "revision") and not _skilled():
-            continue  # weights of the earlier recipe
         SECTIONS[name](bench, report)
         text = json.dumps(report.to_json(), indent=1)
         (out / "report.json").write_text(text + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,7 @@ from outthink.models.fly import (
     FlyXs,
     prompt_ids,
     raw_rewards,
+    write,
 )
 from outthink.models.fly.engine import Network, load_safetensors
 from outthink.models.fly.tokenizer import Tokenizer
@@ -63,22 +65,19 @@ def test_logits_are_those_of_transformers(network):
     assert np.abs(wanted - ours).max() < 1e-3
 
 
-def test_scores_are_those_of_transformers():
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    folder = WEIGHTS / "prm"
-    theirs = transformers.LlamaForTokenClassification.from_pretrained(str(folder)).float().eval()
-    problem = chain.make(5, 99, 11)
-    ids = [1, *TOKENIZER.encode(problem.question + "\n" + problem.solution)]
-    with torch.no_grad():
-        logits = theirs(torch.tensor([ids])).logits[0].numpy()
-    newline = TOKENIZER.encode("\n")[0]
-    ends = [i for i, t in enumerate(ids) if t == newline][1:]
-    said = 1 / (1 + np.exp(-logits[ends]))
-    ((lines, outcomes),) = raw_rewards(folder, [(problem.question, problem.solution)])
-    assert np.allclose(lines, np.cumprod(said[:, 0]), atol=1e-4)
-    ends = said[:, 1] if said.shape[1] > 1 else np.cumprod(said[:, 0])
-    assert np.allclose(outcomes, ends, atol=1e-4)
+def test_a_reward_model_works_with_its_own_trunk_only(tmp_path):
+    for home, changed in ((tmp_path / "same", 0), (tmp_path / "other", 1)):
+        shutil.copytree(WEIGHTS, home)
+        raw = (home / "model.safetensors").read_bytes()
+        (home / "model.safetensors").write_bytes(raw[:-1] + bytes([raw[-1] ^ changed]))
+    assert FlyPrm(weights=str(tmp_path / "same" / "prm")).open().name == FlyPrm().open().name
+    for spec in (FlyPrm, FlyOrm):
+        with pytest.raises(BadInput, match=r"other weights.*--stage reward"):
+            spec(weights=str(tmp_path / "other" / "prm")).open()
+    inner = tmp_path / "same" / "inner"
+    shutil.copytree(WEIGHTS, inner)
+    with pytest.raises(BadInput, match="holds no reward model"):
+        FlyPrm(weights=str(inner)).open()
 
 
 def test_calibration_keeps_the_order_of_scores():
@@ -252,20 +251,46 @@ def test_fly_judges_as_the_verifier_asks():
     assert yes_no.OPENING == JUDGING
 
 
-def test_weights_that_were_not_trained_to_think_say_so():
-    with pytest.raises(BadInput, match="not trained to think"):
-        Fly(think=3).open()
+def test_with_a_higher_dial_it_thinks_longer_and_answers_after_its_thoughts():
+    fresh = problems_of("chain", "easy", "dev", 12)
+    lengths = {}
+    for think in (0, 2, 5):
+        texts = write(WEIGHTS, [p.question for p in fresh], [[1, 2]] * 12, 400, 1.0, think)
+        assert np.mean(["</think>\nanswer: " in t for row in texts for t in row]) > 0.9
+        lengths[think] = np.mean([len(TOKENIZER.encode(t)) for row in texts for t in row])
+    assert lengths[0] < lengths[2] < lengths[5]
 
 
-def test_weights_without_skills_read_the_question_alone_and_say_so():
-    model = Fly().open()
-    chat = (user(QUESTION), {"role": "assistant", "content": "answer: 1\n"}, user("Again."))
-    assert model.count_tokens(chat) == model.count_tokens(chat[:1])
+def test_it_mends_an_attempt_and_tells_right_from_wrong():
+    fresh = problems_of("chain", "easy", "dev", 20)
+    ask = "Is this solution right? Answer yes or no."
 
     async def main():
-        return await model.generate(Request(chat, seeds=(1,)), Meter(Budget()).reserve(Usage()))
+        model = Fly().open()
+        mended, surer = [], []
+        for p in fresh:
+            wrong = next(
+                t
+                for i in range(99)
+                if not chain.check(p, t := chain.spoiled(p, random.Random(i), 0.5))
+            )
+            said = []
+            for text in (p.solution, wrong):
+                chat = (user(p.question), {"role": "assistant", "content": text})
+                asked = Request((*chat, user(ask)), n=24, max_tokens=4, seeds=tuple(range(24)))
+                ticket = Meter(Budget()).reserve(Usage())
+                texts = [g.text for g in (await model.generate(asked, ticket)).generations]
+                assert {t.strip() for t in texts} <= {"yes", "no"}
+                said.append(np.mean([t.strip() == "yes" for t in texts]))
+            surer.append(said[0] - said[1])
+            again = Request((*chat, user("Try again.")), max_tokens=90, seeds=(1,))
+            (text,) = (await model.generate(again, Meter(Budget()).reserve(Usage()))).generations
+            mended.append(chain.check(p, text.text))
+        return np.mean(mended), np.mean(surer)
 
-    assert any("were not seen" in note for note in anyio.run(main).notes)
+    mended, surer = anyio.run(main)
+    assert mended > 0.75
+    assert surer > 0.1  # it judges, but not well: see the card
 
 
 @pytest.mark.parametrize("think", [-1, 7, "long", True, 2.5])

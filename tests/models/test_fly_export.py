@@ -50,11 +50,6 @@ needs_gguf = lacks("gguf")
 needs_transformers = lacks("torch", "transformers")
 needs_llama = lacks("gguf", "llama_cpp")
 SERVING = ("uvicorn", "fastapi")
-#: shapes and marks that come with the recipe of skills; the weights in the package are of the one before
-needs_skills = pytest.mark.skipif(
-    "stage" not in load_safetensors(WEIGHTS / "model.safetensors")[1],
-    reason="the weights in the package are of the recipe before skills",
-)
 
 
 # -- what is compared ------------------------------------------------------------------------------
@@ -227,7 +222,6 @@ def test_the_command_writes_a_folder(tmp_path):
 
 
 @needs_gguf
-@needs_skills
 def test_the_command_writes_a_file(tmp_path):
     out = tmp_path / "fly.gguf"
     args = ["--out", str(out), "--dtype", "q8_0"]
@@ -238,9 +232,7 @@ def test_the_command_writes_a_file(tmp_path):
 
 
 @needs_gguf
-@pytest.mark.parametrize(
-    "dtype", [pytest.param(d, marks=needs_skills if d == "q8_0" else ()) for d in DTYPES]
-)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_gguf_file_holds_the_weights(dtype, tmp_path):
     import gguf
 
@@ -270,7 +262,6 @@ def test_a_gguf_file_holds_the_weights(dtype, tmp_path):
 
 
 @needs_gguf
-@needs_skills
 def test_a_gguf_file_holds_the_vocabulary(file):
     import gguf
 
@@ -314,7 +305,6 @@ def test_an_export_is_the_same_each_time_and_what_fails_leaves_nothing(file, tmp
 
 
 @needs_gguf
-@needs_skills
 def test_rows_that_q8_0_cannot_pack_are_refused(tmp_path):
     home = tiny(tmp_path, 48)
     with pytest.raises(BadInput, match="rows of 48 do not divide: take f16 or f32"):
@@ -412,7 +402,6 @@ def llama_ids(llama, text):
 
 
 @needs_llama
-@needs_skills
 def test_llama_cpp_has_the_same_tokens(llama):
     for text in texts():
         ids = TOKENIZER.encode(text)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from dataclasses import asdict, replace
 
 import anyio
@@ -94,28 +95,6 @@ def test_a_checkpoint_of_another_recipe_is_refused(trained):
         training.train_language_model(replace(TINY, seed=1), trained, progress=quiet)
 
 
-def test_a_lighter_trunk_computes_the_same():
-    model = training.build(replace(TINY, seed=3, layers=3))
-    with torch.no_grad():
-        for layer in model.model.layers:
-            layer.mlp.down_proj.weight *= 400
-    rows = [([1, *range(9, 9 + n)], [0.0] * (n + 1)) for n in (5, 30)]
-    ids = torch.tensor([rows[1][0]])
-    before = model.model(input_ids=ids).last_hidden_state
-    depth = len(model.model.layers) - 1
-    size = training.lighten(model, depth, rows)
-    with (
-        torch.no_grad()
-    ):  # the last layer is not of the trunk: it adds as before, to a smaller stream
-        last = model.model.layers[depth]
-        last.self_attn.o_proj.weight /= size
-        last.mlp.down_proj.weight /= size
-    assert size > 2
-    after = model.model(input_ids=ids).last_hidden_state
-    assert torch.allclose(before, after, atol=1e-4)
-    assert training.lighten(model, depth, rows) == pytest.approx(1.0, abs=1e-3)
-
-
 def test_the_numpy_runtime_runs_what_was_trained(trained):
     from outthink.core.budget import Budget, Meter, Usage
     from outthink.core.model import Request
@@ -136,7 +115,9 @@ def test_the_numpy_runtime_runs_what_was_trained(trained):
 
 
 def test_the_reward_model_learns_from_exact_labels_goes_on_and_is_calibrated(trained, tmp_path):
-    out = tmp_path / "prm"
+    shutil.copytree(trained, tmp_path / "trunk")
+    trained = tmp_path / "trunk"
+    out = trained / "prm"
     first = training.train_reward_model(TINY_REWARD, trained, out, 0.0, quiet)
     assert not first["finished"]
     done = training.train_reward_model(TINY_REWARD, trained, out, progress=quiet)
@@ -158,6 +139,58 @@ def test_the_reward_model_learns_from_exact_labels_goes_on_and_is_calibrated(tra
     assert all(0 < s < 1 for s in (*steps, *outcomes))
     if config["calibration"]["step"][0] > 0:  # still right: never more likely than before
         assert list(steps) == sorted(steps, reverse=True)
+
+
+def test_the_runtime_scores_as_the_reward_model_that_was_trained(trained, tmp_path):
+    from outthink.models.fly import raw_rewards
+
+    home = tmp_path / "trunk"
+    shutil.copytree(trained, home)
+    training.train_reward_model(TINY_REWARD, home, home / "prm", progress=quiet)
+    judge = training.Judge(TINY_REWARD, home)
+    judge.model.load_state_dict(torch.load(home / "prm" / "reward.checkpoint.pt")["model"])
+    judge.model.eval()
+    judge.scale = json.loads((home / "prm" / "config.json").read_text())["trunk_scale"]
+    for weight in judge.model.parameters():  # exported in bf16
+        weight.data = weight.data.bfloat16().float()
+    tokenizer = training._tokenizer(home)
+    problem = chain.make(4, 99, 11)
+    text = chain.spoiled(problem, random.Random(0), 0.3)
+    head = [1, *tokenizer.encode(problem.question + "\n").ids]
+    ids = torch.tensor([[*head, *tokenizer.encode(text).ids]])
+    of_text = (torch.arange(ids.shape[1]) >= len(head)).float()[None]
+    with torch.no_grad():
+        told = judge(ids, of_text)[0].sigmoid().numpy()
+        blind = judge(ids, 0 * of_text)[0].sigmoid().numpy()
+    newline = tokenizer.encode("\n").ids[0]
+    ends = [i for i in range(len(head), ids.shape[1]) if ids[0, i] == newline]
+    ((lines, outcomes),) = raw_rewards(home / "prm", [(problem.question, text)])
+    assert np.allclose(lines, np.cumprod(told[ends, 0]), atol=1e-4)
+    assert np.allclose(outcomes, told[ends, 1], atol=1e-4)
+    assert np.abs(blind[ends] - told[ends]).max() > 1e-3  # what it is told counts
+    with torch.no_grad():  # and nothing that it is told of a token reaches an earlier one
+        cut = judge(ids[:, : ends[1]], of_text[:, : ends[1]])[0].sigmoid().numpy()
+    assert np.allclose(cut, told[: ends[1]], atol=1e-5)
+
+
+def test_the_fresh_layers_read_a_stream_of_size_one_and_the_trunk_stays(trained, tmp_path):
+    judge = training.Judge(TINY_REWARD, trained)
+    before = [p.clone() for p in judge.model["trunk"].parameters()]
+    rows = [([1, *range(9, 9 + n)], [0.0] * (n + 1)) for n in (5, 30)]
+    judge.measure(rows)
+    squares = [(judge.read(torch.tensor([ids]))[0] / judge.scale).pow(2) for ids, _ in rows]
+    assert torch.cat([s.flatten() for s in squares]).mean() == pytest.approx(1.0, abs=1e-4)
+    assert not any(p.requires_grad for p in judge.model["trunk"].parameters())
+    optimizer = loop.Optimizer(judge.model, TINY_REWARD)
+    judge(torch.tensor([rows[1][0]]), torch.ones(1, 31)).sum().backward()
+    optimizer.step(1.0)
+    after = judge.model["trunk"].parameters()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_a_reward_model_lies_with_its_trunk(trained, tmp_path):
+    with pytest.raises(ValueError, match="lies with its trunk"):
+        training.train_reward_model(TINY_REWARD, trained, tmp_path / "prm", progress=quiet)
 
 
 def test_expert_iteration_learns_from_right_thoughts_alone(trained, tmp_path, monkeypatch):

@@ -26,9 +26,8 @@ def made(folder):
 
 def test_every_section_makes_its_claims_and_tables(made, folder):
     report, seen = made
-    needed = set() if reports._skilled() else {"thinking", "revision"}
-    assert set(report.tables) == set(reports.SECTIONS) - needed
-    assert {c.section for c in report.claims} == set(reports.SECTIONS) - needed - {"sizes"}
+    assert set(report.tables) == set(reports.SECTIONS)
+    assert {c.section for c in report.claims} == set(reports.SECTIONS) - {"sizes"}
     for claim in report.claims:
         low, high = claim.interval
         assert low <= claim.value + 1e-9 or np.isnan(claim.value)

@@ -1,9 +1,9 @@
 """``fly``: the bundled model organisms, small Llamas in plain numpy, and their reward model.
 
-No key, no download, no torch.  ``fly`` answers word problems one step a line,
-and goes wrong as larger models do; ``fly-prm`` scores each step and ``fly-orm`` the whole.  Weights of the
-recipe in ``outthink.train`` also think before they answer (``fly(think=4)``), revise an attempt that they
-are shown, and judge a solution; ``fly-xs`` and ``fly-l`` are trained on demand.
+No key, no download, no torch.  ``fly`` answers word problems one step a line, and goes wrong as larger
+models do; it may think before it answers (``fly(think=4)``), revises an attempt that it is shown, and
+judges a solution.  ``fly-prm`` scores each step and ``fly-orm`` the whole.  ``fly-xs`` is smaller,
+``fly-l`` larger and trained on demand.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ def remark(messages: Sequence[Message]) -> str | None:
     )
 
 
-def prompt_ids(
-    tokenizer: Any, messages: Sequence[Message], think: Think = None, skilled: bool = True
-) -> tuple[int, ...]:
+def prompt_ids(tokenizer: Any, messages: Sequence[Message], think: Think = None) -> tuple[int, ...]:
     """A chat as fly reads it: the question, then what is to be done.
 
     After attempts by the assistant, fly revises the latest two; when the last user message begins with
@@ -88,7 +86,7 @@ def prompt_ids(
 
     encode = tokenizer.encode
     ids = [tokenizer.bos, *encode(question_of(messages))]
-    said = [m for m in messages if m["role"] == "assistant"] if skilled else []
+    said = [m for m in messages if m["role"] == "assistant"]
     tries = [text_of(m.get("content")).strip() for m in said]
     users = [m for m in messages if m["role"] == "user"]
     judging = len(users) > 1 and text_of(users[-1].get("content")).strip().startswith(JUDGING)
@@ -204,12 +202,6 @@ class FlyModel:
         self.inside = FlyInside(network, self.tokenizer, spec.think)
         thinking = "" if spec.think is None else f"(think={spec.think})"
         self.name = f"{name}{thinking}@{network.digest}"
-        self.skilled = network.skilled
-        if spec.think is not None and not self.skilled:
-            raise BadInput(
-                f"think={spec.think!r}: these weights were not trained to think; "
-                "'outthink fly train' makes some that are, for fly(weights=...)"
-            )
         self.context: int = network.context
         self.price = Price(flops_per_token=2.0 * network.parameters)
 
@@ -281,9 +273,7 @@ class FlyModel:
         if told := remark(request.messages):
             notes = (f"fly {told}",)
         tries = sum(m["role"] == "assistant" for m in request.messages)
-        if tries and not self.skilled:
-            notes += ("fly reads the first question only: earlier attempts were not seen",)
-        elif tries > SHOWN:
+        if tries > SHOWN:
             notes += (f"fly reads its latest {SHOWN} attempts; earlier ones were not seen",)
         return Reply(tuple(rows), usage, notes)
 
@@ -356,9 +346,7 @@ def raw_rewards(
                 head = (reward.tokenizer.bos, *encode(question.strip() + "\n"))
                 some.append(((*head, *encode(text)), len(head)))
             for marks in reward.marks(some):
-                steps = np.cumprod(marks[:, 0])
-                ends = marks[:, 1] if marks.shape[1] > 1 else steps
-                out.append((steps.tolist(), ends.tolist()))
+                out.append((np.cumprod(marks[:, 0]).tolist(), marks[:, 1].tolist()))
     return out
 
 
@@ -396,11 +384,15 @@ class FlyReward:
     def __init__(self, folder: Path, head: str, calibrated: bool = True) -> None:
         from outthink.models.fly.engine import Network
 
-        home = folder if (folder / "tokenizer.json").exists() else folder.parent
-        self.tokenizer = _tokenizer(home)
+        self.tokenizer = _tokenizer(folder.parent)
         self._network, self._busy = _LOADED.get(
             ("prm", str(folder)), lambda: (Network(folder), threading.Lock())
         )
+        if not self._network.trunk:
+            raise BadInput(
+                f"{folder} holds no reward model: 'outthink fly train --stage reward' makes one, "
+                "in the folder 'prm' of its language model"
+            )
         self._head = head
         config = json.loads((folder / "config.json").read_text()) if calibrated else {}
         slope, offset = config.get("calibration", {}).get(head, (1.0, 0.0))
@@ -451,8 +443,8 @@ class FlyReward:
 
         with self._busy, one_thread():
             marks = self.marks(texts)
-        if self._head == "outcome" and marks[0].shape[1] > 1:
-            return [self._told(m[:, -1]) for m in marks]
+        if self._head == "outcome":
+            return [self._told(m[:, 1]) for m in marks]
         # each line's score is given the lines before it: still right is their product
         return [self._told(np.cumprod(m[:, 0])) for m in marks]
 
@@ -483,7 +475,7 @@ class FlyReward:
             assert state is not None
             net.load(slot, state)
             groups.append((slot, len(state.ids), ids[len(state.ids) :]))
-        values = np.asarray(net.values_of(net.forward(groups)))
+        values = np.asarray(net.values_of(net.forward(groups, [head for _, head in texts])))
         values = values.reshape(len(values), -1)
         first = 0
         for (ids, head), (_, start, part) in zip(texts, groups, strict=True):

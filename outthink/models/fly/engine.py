@@ -35,6 +35,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outthink.core.errors import BadInput
+
 F32 = npt.NDArray[np.float32]
 CHUNK = 32
 #: rows in which products are tried
@@ -250,7 +252,11 @@ class Plan:
 
 
 class Network:
-    """A Llama (or its trunk with a score head) read from ``config.json`` and safetensors."""
+    """A Llama read from ``config.json`` and safetensors, or a reward model that lies above one.
+
+    A reward model's folder lies in the folder of its trunk and holds the layers above it.  The first of
+    them is told how likely the trunk found each token of a text (``surprise``).
+    """
 
     def __init__(self, folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
@@ -258,6 +264,14 @@ class Network:
         #: what tells these weights from others: samples are stored under it
         self.digest = hashlib.blake2b(self._raw, digest_size=4).hexdigest()
         w, self.metadata = read_safetensors(self._raw, f"{folder.name}/model.safetensors")
+        #: of a reward model: the layers of its trunk, and what its first layer is told of a token
+        self.trunk: int = config.get("trunk_layers", 0)
+        if self.trunk:
+            below = _trunk(folder.parent, self.metadata)
+            self._trunk_norm = below["model.norm.weight"]
+            self._trunk_scale = np.float32(1 / config["trunk_scale"])
+            self._surprise = np.ascontiguousarray(w["surprise.weight"].T)
+            w = below | w
         self.hidden: int = config["hidden_size"]
         self.heads: int = config["num_attention_heads"]
         self.head_dim = self.hidden // self.heads
@@ -362,11 +376,6 @@ class Network:
         return (self._desk, 0) if slot == DESK else (self._cache, slot)
 
     @property
-    def skilled(self) -> bool:
-        """Are these weights of the recipe with skills?  They read whole chats; earlier ones a question."""
-        return "stage" in self.metadata
-
-    @property
     def slots(self) -> int:
         """For how many texts there is room."""
         return len(self._cache.base)
@@ -456,11 +465,16 @@ class Network:
 
     # -- the forward pass ------------------------------------------------------------------------
 
-    def forward(self, groups: Sequence[tuple[int, int, Sequence[int]]]) -> F32:
+    def forward(
+        self, groups: Sequence[tuple[int, int, Sequence[int]]], texts: Sequence[int] | None = None
+    ) -> F32:
         """Read tokens into slots: ``(slot, first position, ids)`` each.
 
-        Returns the normed last hidden state of every token, in order: ``(tokens, hidden)``.  Groups
-        of one token each, in slots that follow each other, take the batched path of decoding.
+        For a reward model ``texts`` says at which position the text of each group begins; the token
+        before it must be in the group too.
+
+        Returns the normed last hidden state of every token, in order: ``(tokens, hidden)``.  Groups of
+        one token each, in slots that follow each other, take the batched path of decoding.
         Calls on different slots may run in different threads.
         """
         ids = np.array([i for _, _, part in groups for i in part], dtype=np.int64)
@@ -485,9 +499,12 @@ class Network:
             for tokens in [np.flatnonzero(chunk == c)]
         ]
         turn, heads, width = self._turn[at], self.heads, 2 * self.hidden
+        begins = texts or [self.context] * len(groups)
         inner = self._folded[0].up.width // 2
         with np.errstate(over="ignore"):  # the gate's exponential may: it is divided by
             for i, layer in enumerate(self._folded):
+                if i == self.trunk > 0:
+                    self._tell(x, ids, at, np.repeat(begins, [len(part) for _, _, part in groups]))
                 qkv = layer.qkv(self._normed(x), plan.qkv)
                 pairs = qkv[:count, :width].view(np.complex64).reshape(count, 2 * heads, -1)
                 pairs *= turn
@@ -505,6 +522,23 @@ class Network:
                 rate *= up
                 x += layer.down(rate, plan.down)
             return self._normed(x[:count]) * self.norm
+
+    def _tell(
+        self, x: F32, ids: npt.NDArray[Any], at: npt.NDArray[Any], begins: npt.NDArray[Any]
+    ) -> None:
+        """Make the trunk's stream ``x`` what the layers above it read."""
+        of_text = np.flatnonzero(at >= begins)
+        if not len(of_text):
+            x *= self._trunk_scale
+            return
+        said = self.logits(self._normed(x[of_text - 1]) * self._trunk_norm)
+        best = said.max(axis=1, keepdims=True)
+        said -= best
+        own = said[np.arange(len(of_text)), ids[of_text]]
+        total = np.log(np.exp(said).sum(axis=1))
+        x *= self._trunk_scale
+        for told, weight in zip(surprise(own - total, -total, np), self._surprise, strict=True):
+            x[of_text] += told[:, None] * weight
 
     def logits(self, hidden: F32) -> F32:
         """Next-token logits ``(rows, vocabulary)`` of hidden states."""
@@ -653,6 +687,27 @@ class Network:
             out /= total[:, :, None]
 
         return attend
+
+
+def surprise(own: Any, best: Any, xp: Any) -> tuple[Any, Any, Any]:
+    """What a reward model is told of a token of log probability ``own`` where the likeliest had ``best``.
+
+    Its probability, and within bounds its log probability and that against the likeliest, by the arrays
+    of ``xp`` (numpy or torch).
+    """
+    return xp.exp(own), xp.clip(own, -12, 0) / 4, xp.clip(own - best, -12, 0) / 4
+
+
+def _trunk(folder: Path, metadata: dict[str, str]) -> dict[str, F32]:
+    """The weights of the language model that a reward model lies above."""
+    path = folder / "model.safetensors"
+    raw = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(raw).hexdigest() != metadata.get("trunk"):
+        raise BadInput(
+            f"{folder} holds other weights than those that its reward model was trained on: "
+            "'outthink fly train --stage reward' trains one for them"
+        )
+    return read_safetensors(raw, "model.safetensors")[0]
 
 
 def _weights(w: dict[str, F32], i: int) -> tuple[F32, F32, F32, F32, F32, F32]:

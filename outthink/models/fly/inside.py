@@ -61,7 +61,7 @@ class FlyInside(Doors):
 
         if not messages:
             raise BadInput("a chat has at least one message")
-        return prompt_ids(self.tokenizer, messages, self.think, self.network.skilled)
+        return prompt_ids(self.tokenizer, messages, self.think)
 
     def _writing(self) -> AbstractContextManager[None]:
         return one_thread()
