@@ -123,7 +123,7 @@ def is_question(text: str) -> bool:
     return _QUESTION.fullmatch(text.strip()) is not None
 
 
-_LINE = re.compile(r"^(\d+) ([-+*/]) (\d+) = (\d+)$")
+_LINE = re.compile(r"^(\d{1,9}) ([-+*/]) (\d{1,9}) = (\d{1,9})$")
 
 
 def step_labels(problem: ChainProblem, text: str) -> list[bool]:
@@ -209,7 +209,7 @@ def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
 def check(problem: ChainProblem, text: str) -> bool:
     """Does the text end in the right ``answer:`` line?  (The outcome only, not the way.)"""
     found = re.findall(r"^answer: (\d+)\s*$", text, flags=re.MULTILINE)
-    return bool(found) and int(found[-1]) == int(problem.answer)
+    return bool(found) and (found[-1].lstrip("0") or "0") == problem.answer
 
 
 def false_path(problem: ChainProblem, text: str) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from outthink.models.fly import ended
 from outthink.models.fly.engine import surprise
 from outthink.models.fly.export import CHAT_TEMPLATE
 from outthink.models.fly.tokenizer import PIECES, SPECIALS, VISIBLE
@@ -31,7 +32,7 @@ from outthink.tasks import FAMILIES, check, family
 from outthink.tasks.base import stream
 from outthink.train.loop import Optimizer, Progress, Stage, clock, falling, need_torch, run_stage
 from outthink.train.recipe import SIZES, AttemptRecipe, ExpertRecipe, Recipe, RewardRecipe
-from outthink.train.skills import Attempts, Dials, Row, Rows, Writer, draw, ended, problem_of
+from outthink.train.skills import Attempts, Dials, Row, Rows, Writer, draw, problem_of
 
 __all__ = ["ExpertRecipe", "Recipe", "RewardRecipe"]
 
@@ -418,7 +419,7 @@ class Judge:
     def measure(self, rows: Sequence[Row]) -> None:
         """Set ``scale`` by these rows.
 
-        Left as large as language models grow it (25 in fly), what fresh layers write would be lost in
+        Left as large as language models grow it (29 in fly), what fresh layers write would be lost in
         it for hundreds of steps.
         """
         torch = need_torch()

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from outthink.models.fly import MOST
+from outthink.models.fly import MOST, ended
 from outthink.models.fly.tokenizer import JUDGE, THINK, THOUGHT, TRY
 from outthink.tasks import FAMILIES, family
 from outthink.tasks.base import Marked, TaskProblem, result
@@ -212,11 +212,6 @@ class Writer:
                 ("\n", True),
             ]
         return [*out, ("yes\n" if right else "no\n", True)]
-
-
-def ended(text: str) -> str:
-    """A text with a newline at its end."""
-    return text if text.endswith("\n") else text + "\n"
 
 
 def drill(rng: random.Random) -> list[tuple[str | int, bool]]:

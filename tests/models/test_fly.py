@@ -74,10 +74,57 @@ def test_a_reward_model_works_with_its_own_trunk_only(tmp_path):
     for spec in (FlyPrm, FlyOrm):
         with pytest.raises(BadInput, match=r"other weights.*--stage reward"):
             spec(weights=str(tmp_path / "other" / "prm")).open()
-    inner = tmp_path / "same" / "inner"
+    shutil.copy(WEIGHTS / "tokenizer.json", tmp_path)
+    inner = tmp_path / "inner"
     shutil.copytree(WEIGHTS, inner)
-    with pytest.raises(BadInput, match="holds no reward model"):
+    with pytest.raises(BadInput, match="holds no reward model, but a language model"):
         FlyPrm(weights=str(inner)).open()
+    with pytest.raises(BadInput, match=r"no tokenizer\.json"):
+        Fly(weights=str(tmp_path / "same" / "prm")).open()
+    with pytest.raises(BadInput, match=r"no reward model in .*--stage reward"):
+        FlyPrm(weights=str(tmp_path / "nowhere")).open()
+    (inner / "model.safetensors").unlink()
+    with pytest.raises(BadInput, match="cannot work without it"):
+        FlyPrm(weights=str(inner / "prm")).open()
+    whole = (inner / "prm" / "model.safetensors").read_bytes()
+    for cut, told in ((whole[: len(whole) // 2], "cut short"), (b"x" * 20, "no safetensors")):
+        folder = tmp_path / told.split()[0]
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(cut)
+        shutil.copy(WEIGHTS / "config.json", folder)
+        with pytest.raises(BadInput, match=told):
+            Network(folder)
+
+
+def test_the_name_of_scores_tells_the_calibration(tmp_path):
+    shutil.copytree(WEIGHTS, tmp_path / "fly")
+    config = json.loads((WEIGHTS / "prm" / "config.json").read_text())
+    config["calibration"]["step"] = [0.5, 0.0]
+    (tmp_path / "fly" / "prm" / "config.json").write_text(json.dumps(config))
+    assert FlyPrm(weights=str(tmp_path / "fly" / "prm")).open().name != FlyPrm().open().name
+
+
+def test_a_last_line_without_its_newline_is_judged_too():
+    problem = chain.make(6, 99, 3)
+    right = problem.solution
+    wrong = right.replace(f"answer: {problem.answer}", f"answer: {int(problem.answer) + 1}")
+    for model in (FlyPrm(), FlyOrm()):
+        texts = [right, right[:-1], wrong, wrong[:-1], ""]
+        found = reward(texts, problem.question, model=model)
+        assert found[0] == found[1]
+        assert found[2] == found[3]
+        assert len(found[0]) == right.count("\n")
+        assert found[0][-1] > max(found[2][-1], found[4][-1])
+        assert len(found[4]) == 1
+
+
+def test_questions_that_begin_alike_are_each_kept():
+    live = FlyPrm().open()
+    network = live._network
+    for question in ("", "Ada has 4 pens.", "Ada has 4 pens. Ben has 2 more than Ada."):
+        reward(["4 + 2 = 6\n"], question)
+        head = (live.tokenizer.bos, *live.tokenizer.encode(question + "\n"))[:-1]
+        assert network.longest(head, len(head)).ids == head
 
 
 def test_calibration_keeps_the_order_of_scores():

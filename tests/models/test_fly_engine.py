@@ -225,6 +225,18 @@ def test_threads_of_an_idle_decoder_end(folder, tokenizer):
     assert not decoder.network._cache.columns  # and their memory is given back
 
 
+def test_texts_that_are_read_together_may_need_more_room_than_there_was(folder):
+    net, fresh = Network(folder), Network(folder)
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(9, 400, 50).tolist() for _ in range(12)]
+    net.reserve(3)
+    net.forward([(i, 0, ids[i][::-1]) for i in range(3)])
+    net.reserve(12)
+    fresh.reserve(12)
+    groups = [(i, 0, part) for i, part in enumerate(ids)]
+    assert (net.forward(groups) == fresh.forward(groups)).all()
+
+
 def test_a_score_head_gives_a_probability_for_each_label(folder):
     net = Network(folder)
     rng = np.random.default_rng(0)

@@ -54,3 +54,12 @@ def test_an_unspoiled_copy_is_right_and_a_spoiled_one_is_caught(dials, seed):
     assert chain.spoiled(problem, random.Random(seed), 0.0) == problem.solution
     text = chain.spoiled(problem, random.Random(seed), 0.9)
     assert all(chain.right_so_far(problem, text)) == all(chain.step_labels(problem, text))
+
+
+def test_an_answer_of_thousands_of_digits_is_wrong_and_no_error():
+    problem = chain.make(3, 99, 1)
+    for text in ("answer: " + "7" * 5000, "1 + 1 = " + "7" * 5000 + "\nanswer: 2\n"):
+        assert not chain.check(problem, text)
+        assert not chain.false_path(problem, text)
+        assert not any(chain.step_labels(problem, text))
+    assert chain.check(problem, f"answer: 00{problem.answer}\n")

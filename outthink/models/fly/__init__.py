@@ -12,7 +12,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ _LOADED: Shared[Any] = Shared()
 JUDGING = "Is this solution right?"
 #: fly is shown this many of its latest attempts
 SHOWN = 2
-#: the largest dial of thinking: ``8 * 2**dial`` tokens at most
+#: the largest dial of thinking: about ``8 * 2**dial`` tokens
 MOST = 6
 
 
@@ -104,6 +104,10 @@ def _tokenizer(folder: Path) -> Any:
     from outthink.models.fly.tokenizer import Tokenizer
 
     path = folder / "tokenizer.json"
+    if not path.exists():
+        raise BadInput(
+            f"no tokenizer.json in {folder}: it is no folder of a language model like fly"
+        )
     return _LOADED.get(("tokenizer", str(folder)), lambda: Tokenizer.load(path))
 
 
@@ -125,8 +129,9 @@ def trained_here(size: str) -> Path:
 class Fly:
     """The bundled language model: solves word problems, countdowns, lookups and small programs.
 
-    ``think`` has it reason before the answer: ``"free"`` as long as it likes, 0 to 6 about
-    ``8 * 2**think`` tokens at most (0: it answers at once); without, it writes the steps of a solution.
+    ``think`` has it reason before the answer: ``"free"`` as long as it likes, 1 to 6 about
+    ``8 * 2**think`` tokens, or more where the problem needs more; with 0 it answers at once.  Without, it
+    writes the steps of a solution.
     ``weights`` is a folder with other weights of the same layout; ``max_rows`` the batch width (it
     changes the speed, never a text).
     """
@@ -167,7 +172,7 @@ class FlyXs(Fly):
 class FlyL(Fly):
     """``fly`` with nearly three times the parameters, by the same recipe; trained on demand.
 
-    Its weights would double the size of the package.  ``outthink fly train --size l`` makes them.
+    Its weights would take 12 MB.  ``outthink fly train --size l`` makes them.
     """
 
     def open(self) -> FlyModel:
@@ -337,17 +342,46 @@ def raw_rewards(
     from outthink.models.fly.engine import one_thread
 
     reward = FlyReward(folder, "step", calibrated=False)
-    encode = reward.tokenizer.encode
+    read = [reward.read(question.strip() + "\n", text) for question, text in texts]
     out: list[tuple[list[float], list[float]]] = []
     with one_thread():
-        for at in range(0, len(texts), 16):
-            some = []
-            for question, text in texts[at : at + 16]:
-                head = (reward.tokenizer.bos, *encode(question.strip() + "\n"))
-                some.append(((*head, *encode(text)), len(head)))
+        for some in batches(read):
             for marks in reward.marks(some):
                 out.append((np.cumprod(marks[:, 0]).tolist(), marks[:, 1].tolist()))
     return out
+
+
+def ended(text: str) -> str:
+    """A text with a newline at its end, as texts are judged."""
+    return text if text.endswith("\n") else text + "\n"
+
+
+#: a question and a text as ids, and how many of them are the question's
+Read = tuple[tuple[int, ...], int]
+
+
+def batches(texts: Sequence[Read], rows: int = 16, tokens: int = 4096) -> Iterator[list[Read]]:
+    """Texts in the same order, some at a time: at most ``rows`` of at most ``tokens`` in all (or one)."""
+    some: list[Read] = []
+    total = 0
+    for text in texts:
+        if some and (len(some) == rows or total + len(text[0]) > tokens):
+            yield some
+            some, total = [], 0
+        some.append(text)
+        total += len(text[0])
+    if some:
+        yield some
+
+
+def _reward_folder(path: str) -> Path:
+    folder = Path(os.path.expanduser(path)).resolve() if path else WEIGHTS / "prm"
+    if not (folder / "model.safetensors").exists():
+        raise BadInput(
+            f"no reward model in {folder}: 'outthink fly train --stage reward --out DIR' makes one of the "
+            "language model in DIR, in DIR/prm"
+        )
+    return folder
 
 
 @register("model", "fly-prm")
@@ -359,7 +393,7 @@ class FlyPrm:
 
     def open(self) -> FlyReward:
         """The running reward model."""
-        return FlyReward(_folder(self.weights or str(WEIGHTS / "prm")), "step")
+        return FlyReward(_reward_folder(self.weights), "step")
 
 
 @register("model", "fly-orm")
@@ -371,11 +405,14 @@ class FlyOrm:
 
     def open(self) -> FlyReward:
         """The running reward model."""
-        return FlyReward(_folder(self.weights or str(WEIGHTS / "prm")), "outcome")
+        return FlyReward(_reward_folder(self.weights), "outcome")
 
 
 class FlyReward:
-    """The live reward models: one network with two heads; scores are read at newlines."""
+    """The live reward models: one network with two heads; scores are read at newlines.
+
+    A last line without one is judged as if it had ended there.
+    """
 
     capabilities = frozenset({REWARD})
     max_tokens = 1
@@ -384,15 +421,15 @@ class FlyReward:
     def __init__(self, folder: Path, head: str, calibrated: bool = True) -> None:
         from outthink.models.fly.engine import Network
 
-        self.tokenizer = _tokenizer(folder.parent)
         self._network, self._busy = _LOADED.get(
             ("prm", str(folder)), lambda: (Network(folder), threading.Lock())
         )
         if not self._network.trunk:
             raise BadInput(
-                f"{folder} holds no reward model: 'outthink fly train --stage reward' makes one, "
-                "in the folder 'prm' of its language model"
+                f"{folder} holds no reward model, but a language model: its reward model, where it has "
+                "one, is in its folder 'prm'"
             )
+        self.tokenizer = _tokenizer(folder.parent)
         self._head = head
         config = json.loads((folder / "config.json").read_text()) if calibrated else {}
         slope, offset = config.get("calibration", {}).get(head, (1.0, 0.0))
@@ -405,7 +442,7 @@ class FlyReward:
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
         """Tokens of the question and the text."""
         encode = self.tokenizer.encode
-        return 1 + len(encode(question_of(messages))) + len(encode(prefix))
+        return 1 + len(encode(question_of(messages))) + len(encode(ended(prefix) if prefix else ""))
 
     def remark(self, messages: Sequence[Message]) -> str | None:
         """What to say of a problem that it was not trained to judge."""
@@ -422,27 +459,26 @@ class FlyReward:
         self, items: Sequence[Judged], ticket: Reservation
     ) -> tuple[list[tuple[float, ...]], Usage]:
         """Step scores of each text, none for one that is too long.  Ends soon when it is cancelled."""
-        encode = self.tokenizer.encode
-        texts: list[tuple[tuple[int, ...], int]] = []
-        for item in items:
-            head = (self.tokenizer.bos, *encode(question_of(item.messages)))
-            texts.append(((*head, *encode(item.text)), len(head)))
-        scores: list[tuple[float, ...]] = [()] * len(texts)
-        short = [i for i, (ids, _) in enumerate(texts) if len(ids) <= self._network.context]
-        for at in range(0, len(short), 16):
-            some = short[at : at + 16]
-            found = await anyio.to_thread.run_sync(
-                self._score, [texts[i] for i in some], abandon_on_cancel=True
-            )
-            for i, steps in zip(some, found, strict=True):
-                scores[i] = steps
+        texts = [self.read(question_of(item.messages), item.text) for item in items]
+        fits = [len(ids) <= self._network.context for ids, _ in texts]
+        found: list[tuple[float, ...]] = []
+        for some in batches([text for text, fit in zip(texts, fits, strict=True) if fit]):
+            found += await anyio.to_thread.run_sync(self._score, some, abandon_on_cancel=True)
+        each = iter(found)
+        scores = [next(each) if fit else () for fit in fits]
         return scores, replace(sum(reading(self, items), Usage()), calls=1)
 
-    def _score(self, texts: list[tuple[tuple[int, ...], int]]) -> list[tuple[float, ...]]:
+    def read(self, question: str, text: str) -> Read:
+        """A question, which ends in a newline, and a text as they are judged."""
+        head = (self.tokenizer.bos, *self.tokenizer.encode(question))
+        return (*head, *self.tokenizer.encode(ended(text))), len(head)
+
+    def _score(self, texts: list[Read]) -> list[tuple[float, ...]]:
         from outthink.models.fly.engine import one_thread
 
         with self._busy, one_thread():
             marks = self.marks(texts)
+            self._network.release()
         if self._head == "outcome":
             return [self._told(m[:, 1]) for m in marks]
         # each line's score is given the lines before it: still right is their product
@@ -453,26 +489,26 @@ class FlyReward:
         slope, offset = self._calibration
         if (slope, offset) == (1.0, 0.0):
             return tuple(float(s) for s in raw)
-        p = np.clip(raw, 1e-12, 1 - 1e-9)
-        return tuple(float(s) for s in 1 / (1 + np.exp(-(slope * np.log(p / (1 - p)) + offset))))
+        p = np.clip(raw, 1e-250, 1 - 1e-9)
+        logits = slope * np.log(p / (1 - p)) + offset
+        return tuple(float(s) for s in np.exp(-np.logaddexp(0, -logits)))
 
-    def marks(self, texts: list[tuple[tuple[int, ...], int]]) -> list[Any]:
-        """What the heads say at each newline of up to 16 texts ``(lines, heads)``.
+    def marks(self, texts: Sequence[Read]) -> list[Any]:
+        """What the heads say at each newline of some texts ``(lines, heads)``.
 
-        Where a text has no newline, at its last token.  The question is read once and kept, as is
-        what each text came to.
+        The question is read once and kept.
         """
         net = self._network
-        net.reserve(16)
+        net.reserve(len(texts))
         out: list[Any] = []
         groups: list[tuple[int, int, Sequence[int]]] = []
         for slot, (ids, head) in enumerate(texts):
-            if net.longest(ids, head - 1) is None or head == len(ids):
-                net.forward([(slot, 0, ids[: head - 1])])
-                net.keep(slot, ids[: head - 1])
             # scores are read from the question's end on, so the state may end there at most
             state = net.longest(ids, head - 1)
-            assert state is not None
+            if state is None or len(state.ids) < head - 1:
+                net.clear(slot)
+                net.forward([(slot, 0, ids[: head - 1])])
+                state = net.keep(slot, ids[: head - 1])
             net.load(slot, state)
             groups.append((slot, len(state.ids), ids[len(state.ids) :]))
         values = np.asarray(net.values_of(net.forward(groups, [head for _, head in texts])))
@@ -482,7 +518,7 @@ class FlyReward:
             mine = values[first : first + len(part)]
             first += len(part)
             marks = [i - start for i in range(head, len(ids)) if ids[i] == self._newline]
-            out.append(mine[marks or [len(mine) - 1]])
+            out.append(mine[marks])
         return out
 
     async def aclose(self) -> None:

@@ -111,9 +111,14 @@ def load_safetensors(path: Path) -> tuple[dict[str, F32], dict[str, str]]:
 def read_safetensors(raw: bytes, name: str) -> tuple[dict[str, F32], dict[str, str]]:
     """As ``load_safetensors``, from the bytes of a file of this name."""
     source = name
-    (size,) = struct.unpack("<Q", raw[:8])
-    header = json.loads(raw[8 : 8 + size])
+    try:
+        (size,) = struct.unpack("<Q", raw[:8])
+        header = json.loads(raw[8 : 8 + size])
+    except (struct.error, ValueError):
+        raise BadInput(f"{source} is no safetensors file") from None
     metadata = header.pop("__metadata__", {})
+    if len(raw) < 8 + size + max((e["data_offsets"][1] for e in header.values()), default=0):
+        raise BadInput(f"{source} is cut short: copy it again")
     tensors: dict[str, F32] = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
@@ -259,13 +264,18 @@ class Network:
     """
 
     def __init__(self, folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text())
+        said = (folder / "config.json").read_bytes()
+        config = json.loads(said)
         self._raw = (folder / "model.safetensors").read_bytes()
-        #: what tells these weights from others: samples are stored under it
-        self.digest = hashlib.blake2b(self._raw, digest_size=4).hexdigest()
         w, self.metadata = read_safetensors(self._raw, f"{folder.name}/model.safetensors")
         #: of a reward model: the layers of its trunk, and what its first layer is told of a token
         self.trunk: int = config.get("trunk_layers", 0)
+        #: what tells these weights from others: samples are stored under it, and scores, which
+        #: depend on the calibration too
+        told = self._raw + said if self.trunk else self._raw
+        self.digest = hashlib.blake2b(told, digest_size=4).hexdigest()
+        if not self.trunk and "model.embed_tokens.weight" not in w:
+            raise BadInput(f"{folder} holds no language model: its weights have no embeddings")
         if self.trunk:
             below = _trunk(folder.parent, self.metadata)
             self._trunk_norm = below["model.norm.weight"]
@@ -573,9 +583,13 @@ class Network:
         """Attention of consecutive tokens of a slot over what the slot holds."""
         texts = []
         first, d = 0, self.head_dim
-        for slot, start, part in groups:
+        for slot, start, part in groups:  # first, since a column that grows is a new one
             cache, row = self._at(slot)
             cache.unshare(row)
+            for c in range(-(-(start + len(part)) // CHUNK)):
+                cache.column(c, row + 1)
+        for slot, start, part in groups:
+            cache, row = self._at(slot)
             count, end = len(part), start + len(part)
             cache.length[row] = end
             size = next((s for s in self._queries if s >= count), self._queries[-1])
@@ -583,7 +597,7 @@ class Network:
             at = start + np.minimum(np.arange(blocks * size), count - 1).reshape(-1, 1, 1, size, 1)
             places = np.arange(chunks * CHUNK).reshape(1, 1, chunks, 1, CHUNK)
             mask = np.where(places > at, np.float32(-np.inf), np.float32(0))
-            columns = [cache.column(c, row + 1)[:, :, row] for c in range(chunks)]
+            columns = [cache.columns[c][:, :, row] for c in range(chunks)]
             texts.append((slice(first, first + count), columns, mask))
             first += count
 
@@ -701,11 +715,13 @@ def surprise(own: Any, best: Any, xp: Any) -> tuple[Any, Any, Any]:
 def _trunk(folder: Path, metadata: dict[str, str]) -> dict[str, F32]:
     """The weights of the language model that a reward model lies above."""
     path = folder / "model.safetensors"
-    raw = path.read_bytes() if path.exists() else b""
+    if not path.exists():
+        raise BadInput(f"no language model in {folder}: its reward model cannot work without it")
+    raw = path.read_bytes()
     if hashlib.sha256(raw).hexdigest() != metadata.get("trunk"):
         raise BadInput(
             f"{folder} holds other weights than those that its reward model was trained on: "
-            "'outthink fly train --stage reward' trains one for them"
+            f"'outthink fly train --stage reward --out {folder}' trains one for them, where fly made them"
         )
     return read_safetensors(raw, "model.safetensors")[0]
 
