@@ -108,22 +108,18 @@ def _search(ax: Any, table: Mapping[str, Any]) -> None:
 
 
 def _thinking(ax: Any, table: Mapping[str, Any]) -> None:
-    for colour, (level, found) in zip(COLOURS, table.items(), strict=False):
-        rows = found["dials"]
-        dials = [row for name, row in rows.items() if name.isdigit()]
-        xs, ys = [r["tokens"][0] for r in dials], [r["accuracy"][0] for r in dials]
-        ax.plot(xs, ys, color=colour, linewidth=1, label=level)
-        for name, row in rows.items():
-            x, (y, (low, high)) = row["tokens"][0], row["accuracy"]
-            style = {"color": colour, "markersize": 4, "capsize": 2}
-            mark = "o" if name.isdigit() else "s"
-            ax.errorbar(x, y, [[y - low], [high - y]], fmt=mark, **style)
-            ax.annotate(name, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=7)
+    dials = [row for name, row in table["dials"].items() if name.isdigit()]
+    xs, ys = [r["tokens"][0] for r in dials], [r["accuracy"][0] for r in dials]
+    ax.plot(xs, ys, color=COLOURS[0], linewidth=1)
+    for name, row in table["dials"].items():
+        x, (y, (low, high)) = row["tokens"][0], row["accuracy"]
+        colour = COLOURS[0] if name.isdigit() else COLOURS[1]
+        ax.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=colour, markersize=4, capsize=2)
+        ax.annotate(name, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=7)
     ax.set_xscale("log", base=2)
-    ax.legend(fontsize=7, frameon=False)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel("completion tokens", fontsize=8)
-    ax.set_title("one sample by the dial of thinking; plain steps", fontsize=9)
+    ax.set_title(f"{table['level']}: one sample by the dial of thinking", fontsize=9)
 
 
 def _revision(ax: Any, table: Mapping[str, Any]) -> None:
