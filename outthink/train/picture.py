@@ -75,6 +75,7 @@ def _reliable(ax: Any, table: Mapping[str, Any]) -> None:
         )  # fmt: skip
     ax.set_xlabel("score", fontsize=8)
     ax.set_title("verifiers: share right by score", fontsize=9)
+    ax.set_ylim(0, 1.4)  # room for the names
     ax.legend(fontsize=6.5, frameon=False)
 
 
