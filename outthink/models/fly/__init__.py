@@ -511,8 +511,7 @@ class FlyReward:
                 state = net.keep(slot, ids[: head - 1])
             net.load(slot, state)
             groups.append((slot, len(state.ids), ids[len(state.ids) :]))
-        values = np.asarray(net.values_of(net.forward(groups, [head for _, head in texts])))
-        values = values.reshape(len(values), -1)
+        values = net.values_of(net.forward(groups, [head for _, head in texts]))
         first = 0
         for (ids, head), (_, start, part) in zip(texts, groups, strict=True):
             mine = values[first : first + len(part)]

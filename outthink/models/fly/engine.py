@@ -274,14 +274,14 @@ class Network:
         #: depend on the calibration too
         told = self._raw + said if self.trunk else self._raw
         self.digest = hashlib.blake2b(told, digest_size=4).hexdigest()
-        if not self.trunk and "model.embed_tokens.weight" not in w:
-            raise BadInput(f"{folder} holds no language model: its weights have no embeddings")
         if self.trunk:
             below = _trunk(folder.parent, self.metadata)
             self._trunk_norm = below["model.norm.weight"]
             self._trunk_scale = np.float32(1 / config["trunk_scale"])
             self._surprise = np.ascontiguousarray(w["surprise.weight"].T)
             w = below | w
+        elif "model.embed_tokens.weight" not in w:
+            raise BadInput(f"{folder} holds no language model: its weights have no embeddings")
         self.hidden: int = config["hidden_size"]
         self.heads: int = config["num_attention_heads"]
         self.head_dim = self.hidden // self.heads
