@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 DTYPES = ("f32", "f16", "bf16", "q8_0")
 
 
-def _weights(size: str) -> Path:
-    """The folder that the model of this size reads."""
-    from outthink.models.fly import WEIGHTS, trained_here
-
-    return WEIGHTS if size == "fly" else trained_here(size)
-
-
 @click.command()
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True,
@@ -49,9 +42,10 @@ def export(out: Path, size: str, weights: Path | None, dtype: str | None) -> Non
     Both hold the chat template, so that their servers answer as fly does.  A GGUF file needs the extra
     [local].
     """
+    from outthink.models.fly import home_of
     from outthink.models.fly.export import export_gguf, export_hf
 
-    home = weights or _weights(size)
+    home = weights or home_of(size)
     gguf = out.suffix == ".gguf"
     if dtype and not gguf:
         raise BadInput(

@@ -35,9 +35,9 @@ THINGS = (
 
 #: Chosen on the dev split and frozen.
 LEVELS: dict[str, Level] = {
-    "easy": {"steps": (2, 3, 4), "top": (9, 99)},
-    "medium": {"steps": (12,), "top": (130,)},
-    "hard": {"steps": (12,), "top": (230,)},
+    "easy": {"steps": (4, 5), "top": (9, 20)},
+    "medium": {"steps": (8, 10, 12), "top": (50, 99)},
+    "hard": {"steps": (12,), "top": (140,)},
 }
 
 
@@ -176,17 +176,18 @@ def right_so_far(problem: ChainProblem, text: str) -> list[bool]:
     return beginnings(text, _right(problem, text))
 
 
-def spoiled(problem: ChainProblem, rng: random.Random, share: float) -> str:
-    """A solution in which each line is spoiled with probability ``share``; later lines follow it.
+def spoiled(problem: ChainProblem, rng: random.Random, share: float, tiring: float = 0.0) -> str:
+    """A solution in which line ``i`` is spoiled with probability ``share + tiring * i**2``; later lines
+    follow it.
 
     A spoiled line has a wrong result, misreads a number or an operation, or ends too early.
     """
     lines: list[str] = []
     value = problem.steps[0].left
-    for step in problem.steps:
+    for place, step in enumerate(problem.steps, 1):
         left, op, n = value, step.op, step.right
         kind = rng.choice(("digit", "digit", "near", "near", "left", "right", "op", "end"))
-        kind = kind if rng.random() < share else ""
+        kind = kind if rng.random() < share + tiring * place * place else ""
         if kind == "end" and lines:
             break
         if kind == "left":

@@ -31,8 +31,8 @@ from outthink.models.fly.tokenizer import PIECES, SPECIALS, VISIBLE
 from outthink.tasks import FAMILIES, check, family
 from outthink.tasks.base import stream
 from outthink.train.loop import Optimizer, Progress, Stage, clock, falling, need_torch, run_stage
-from outthink.train.recipe import SIZES, AttemptRecipe, ExpertRecipe, Recipe, RewardRecipe
-from outthink.train.skills import Attempts, Dials, Row, Rows, Writer, draw, problem_of
+from outthink.train.recipe import PACKAGED, AttemptRecipe, ExpertRecipe, Recipe, RewardRecipe
+from outthink.train.skills import Attempts, Dials, Draft, Row, Rows, Writer, draw, problem_of
 
 __all__ = ["ExpertRecipe", "Recipe", "RewardRecipe"]
 
@@ -184,7 +184,7 @@ def train_language_model(
     if not written:
         return {"finished": False, "stages": done}
     own = Attempts(read_attempts(out / "attempts.jsonl"))
-    writer = Writer(tokenizer, own, recipe.own)
+    writer = Writer(tokenizer, own, recipe.own, recipe.tiring)
     steps = max(1, recipe.skill_tokens // recipe.batch_tokens)
     done["skills"] = _train(recipe, out, "skills", steps, writer.rows, left(), progress,
                             falling(steps, 0, recipe.middle_rate, 0.0), first)  # fmt: skip
@@ -280,7 +280,7 @@ ATTEMPT_DIALS: Dials = {
 
 
 def write_attempts(
-    recipe: AttemptRecipe | ExpertRecipe,
+    recipe: AttemptRecipe | RewardRecipe | ExpertRecipe,
     weights: Path,
     path: Path,
     seconds: float | None,
@@ -297,7 +297,8 @@ def write_attempts(
 
     chunk = 50
     wanted = [name for name, n in zip(FAMILIES, recipe.problems, strict=True) for _ in range(n)]
-    random.Random(f"attempts/{recipe.seed}").shuffle(wanted)
+    tag = f"{path.stem}/{recipe.seed}"
+    random.Random(tag).shuffle(wanted)
     have = path.read_text().splitlines(keepends=True) if path.exists() else []
     first = len(have) // chunk
     if first * chunk < len(have) < len(wanted):
@@ -308,7 +309,7 @@ def write_attempts(
             break
         if seconds is not None and time.monotonic() - started > seconds:
             return False
-        rng = random.Random(f"attempts/{recipe.seed}/{number}")
+        rng = random.Random(f"{tag}/{number}")
         some = wanted[number * chunk : (number + 1) * chunk]
         problems = [draw(name, rng, ATTEMPT_DIALS) for name in some]
         seeds = [[rng.getrandbits(48) for _ in range(recipe.samples)] for _ in problems]
@@ -328,7 +329,7 @@ def write_attempts(
             file.write("".join(lines))
         if number % 10 == 9:
             progress(
-                f"attempts: {(number + 1) * chunk:,} of {len(wanted):,} problems  "
+                f"{path.stem}: {(number + 1) * chunk:,} of {len(wanted):,} problems  "
                 f"{time.monotonic() - started:.0f} s"
             )
     return True
@@ -482,8 +483,9 @@ def train_reward_model(
 ) -> dict[str, Any]:
     """Train the reward model on top of the language model of ``weights``, and calibrate it.
 
-    At every token it learns whether the line is right so far, given the lines before it, and whether
-    the answer will be right; the newline, where scores are read, weighs ``line_weight`` times.
+    The language model first writes what is to be judged.  At every token of it the reward model learns
+    whether the line is right so far, given the lines before it, and whether the answer will be right;
+    the newline, where scores are read, weighs ``line_weight`` times.
     ``out`` is a folder in ``weights``: its ``model.safetensors`` holds what lies above the trunk.
     """
     torch = need_torch()
@@ -492,7 +494,10 @@ def train_reward_model(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(weights)
     newline = tokenizer.encode("\n").ids[0]
-    records = read_attempts(weights / "attempts.jsonl")
+    left = clock(seconds)
+    if not write_attempts(recipe, weights, out / "judged.jsonl", left(), progress):
+        return {"finished": False}
+    records = read_attempts(out / "judged.jsonl")
     kept_out = int(len(records) * recipe.held_out)
     rows_of = _reward_rows(recipe, tokenizer, Attempts(records[kept_out:]))
     judge = Judge(recipe, weights)
@@ -514,7 +519,7 @@ def train_reward_model(
         "reward", recipe, model, Optimizer(model, recipe), f"prm/{recipe.seed}", rows_of, loss, steps,
         falling(steps, recipe.warmup),
     )  # fmt: skip
-    done = run_stage(stage, out, seconds, progress)
+    done = run_stage(stage, out, left(), progress)
     if done["finished"]:
         facts = {"kind": "reward model", "tokens_seen": done["tokens"]}
         judge.export(recipe, out, facts | {"trunk": fingerprint(weights)})
@@ -605,11 +610,11 @@ def train_expert(
         raise ValueError(f"no thought of {total} in {out} ends in a right answer: nothing to learn")
     progress(f"expert: {len(right):,} different right thoughts of {total:,}")
     own = Attempts(read_attempts(weights / "attempts.jsonl"))
-    writer = Writer(tokenizer, own, 0.75)
+    writer = Writer(tokenizer, own, recipe.own, recipe.tiring)
 
     def rows_of(rng: random.Random) -> list[Row]:
         some = [rng.choice(right) for _ in range(int(64 * recipe.share))]
-        drafts: list[list[tuple[str | int, bool]]] = [
+        drafts: list[Draft] = [
             [(p.question + "\n", False), (writer.think, False), ("\n", False), (text, True)]
             for p, text in some
         ]
@@ -635,12 +640,12 @@ def train_expert(
 
 def train_all(
     out: Path,
-    sizes: Sequence[str] = tuple(SIZES),
+    sizes: Sequence[str] = PACKAGED,
     seed: int = 0,
     seconds: float | None = None,
     progress: Progress = print,
 ) -> dict[str, Any]:
-    """Every model of the family into ``out/SIZE``, the reward model into ``out/fly/prm``."""
+    """The models of the package into ``out/SIZE``, the reward model into ``out/fly/prm``."""
     left = clock(seconds)
     done: dict[str, Any] = {}
     for size in sizes:

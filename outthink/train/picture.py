@@ -92,6 +92,7 @@ def _bars(ax: Any, rows: Sequence[tuple[str, Any]], title: str) -> None:
 def _selection(ax: Any, table: Mapping[str, Any]) -> None:
     names = {
         "one sample": "one\nsample",
+        "greedy": "greedy",
         "self_consistency(n=16)": "vote\n@16",
         "best_of_n(n=16, verifier=prm)": "best of\n16",
         "best_of_n(n=16, verifier=prm, vote=weighted)": "weighted\nbest of 16",
@@ -124,9 +125,10 @@ def _thinking(ax: Any, table: Mapping[str, Any]) -> None:
 
 
 def _revision(ax: Any, table: Mapping[str, Any]) -> None:
-    rows = [
-        ("wrong ones:\nfresh sample", table["fresh"]),
-        ("wrong ones:\nrevised", table["repaired"]),
+    names = {"fresh": "wrong ones:\nfresh sample", "repaired": "wrong ones:\nrevised"}
+    rows = [(names[k], table[k]) for k in names if k in table] + [
+        ("vote@2", table["vote of 2"]),
+        ("second\nattempt", table["by attempt"][1]),
         ("vote@4", table["vote"][:2]),
         ("revision@4", table["revision"][:2]),
     ]

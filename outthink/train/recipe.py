@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: width, layers, heads and feed-forward width of each size
+#: width, layers, heads and feed-forward width of each size; two threads would wait for each other in
+#: the smallest
 SIZES: dict[str, dict[str, int]] = {
     "fly": {"hidden": 192, "layers": 5, "heads": 4, "ffn": 512},
-    "xs": {"hidden": 112, "layers": 4, "heads": 4, "ffn": 304},
+    "xs": {"hidden": 112, "layers": 4, "heads": 4, "ffn": 304, "threads": 1},
     "l": {"hidden": 288, "layers": 6, "heads": 6, "ffn": 768},
 }
+#: those whose weights are in the package; the rest is trained on demand
+PACKAGED = ("fly", "xs")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,9 @@ class Recipe(Training):
     """The language model: its size, and two stages on one falling learning rate.
 
     ``tokens`` are read in the stage ``language`` and ``skill_tokens`` in the stage ``skills``, whose
-    attempts to revise and to judge are, in the share ``own``, the model's own.
+    attempts to revise and to judge are, in the share ``own``, the model's own.  There line ``i`` of a
+    plain solution of ``chain`` is wrong with probability ``tiring * i**2``: text that people write has
+    slips too, the more the longer it goes on, and a sampler repeats them.
     """
 
     size: str = "fly"
@@ -47,7 +52,8 @@ class Recipe(Training):
     skill_tokens: int = 5_000_000
     warmup: int = 60
     middle_rate: float = 0.3
-    own: float = 0.75
+    own: float = 0.3
+    tiring: float = 0.002
 
     def of_size(self, size: str) -> Recipe:
         """The same recipe for another size."""
@@ -72,7 +78,8 @@ class RewardRecipe(Training):
 
     The fresh layers are given what the trunk, which learned for far longer, made of each token: its
     probability.  ``spoil`` is the share of lines that are made wrong in reference solutions,
-    ``own_share`` the share of texts that are the language model's own.
+    ``own_share`` the share of texts that are the language model's own, of which it writes ``samples``
+    for each of ``problems`` (by family) first.
     """
 
     learning_rate: float = 0.005
@@ -86,6 +93,10 @@ class RewardRecipe(Training):
     line_weight: float = 4.0
     outcome_weight: float = 0.5
     held_out: float = 0.1
+    problems: tuple[int, int, int, int] = (2400, 200, 200, 200)
+    samples: int = 4
+    temperature: float = 1.0
+    max_tokens: int = 200
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,7 @@ class ExpertRecipe(Training):
     """A round of expert iteration on thinking: of the thoughts that the model itself wrote for training
     problems, those that ended in a right answer are learned, beside the usual mixture.
 
-    It is no part of ``train --all``: the card says what it changes.
+    It is no part of ``train --all``.
     """
 
     problems: tuple[int, int, int, int] = (1600, 400, 100, 300)
@@ -102,5 +113,7 @@ class ExpertRecipe(Training):
     max_tokens: int = 420
     tokens: int = 1_500_000
     share: float = 0.5
+    own: float = Recipe.own
+    tiring: float = Recipe.tiring
     learning_rate: float = 0.002
     vector_rate: float = 6e-4

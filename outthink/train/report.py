@@ -35,7 +35,7 @@ from outthink.verify.prm import Prm
 Progress = Callable[[str, int, int], None]
 
 #: samples a problem, where a target asks for more than 16
-SAMPLES = {("chain", "medium"): 64, ("chain", "hard"): 64, ("countdown", "medium"): 64}
+SAMPLES = {("chain", "medium"): 64, ("chain", "hard"): 32, ("countdown", "medium"): 64}
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,13 @@ def _mean(values: Floats) -> tuple[float, tuple[float, float]]:
     return float(values.mean()), mean_interval(values)
 
 
+def _amount(values: Floats) -> tuple[float, tuple[float, float]]:
+    """The mean of what is no share, and its 95 % interval."""
+    half = 1.959964 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    mean = float(values.mean())
+    return mean, (mean - half, mean + half)
+
+
 def _powers(most: int) -> list[int]:
     return [2**i for i in range(most.bit_length()) if 2**i <= most]
 
@@ -309,7 +316,7 @@ def verifiers(bench: Bench, report: Report) -> None:
         # the dials that did best on dev
         (
             "judge, written check",
-            "best_of_n(n=8, verifier=yes_no(check=true, n=4, temperature=0.3))",
+            "best_of_n(n=8, verifier=yes_no(check=true, n=4, temperature=1))",
         ),
     ):
         (judged,) = bench.run(label, [spec], few)
@@ -374,9 +381,10 @@ def _reliability(clusters: Sequence[tuple[Sequence[float], Sequence[float]]]) ->
 def selection(bench: Bench, report: Report) -> None:
     """Verifier above vote above one sample, at 16 samples on medium."""
     fresh = bench.problems("chain", "medium")
-    (vote, best, weighted) = bench.run(
+    (greedy, vote, best, weighted) = bench.run(
         "selection",
         [
+            "greedy",
             "self_consistency(n=16)",
             "best_of_n(n=16, verifier=prm)",
             "best_of_n(n=16, verifier=prm, vote=weighted)",
@@ -390,7 +398,7 @@ def selection(bench: Bench, report: Report) -> None:
     report.above("selection", "medium: vote@16 over one sample", paired(vote.right, one))
     report.tables["selection"] = {
         "one sample": _mean(one),
-        **{r.contender.label: (r.accuracy, r.interval()) for r in (vote, best, weighted)},
+        **{r.contender.label: (r.accuracy, r.interval()) for r in (greedy, vote, best, weighted)},
         "weighted over vote": paired(weighted.right, vote.right),
     }
 
@@ -438,7 +446,7 @@ def thinking(bench: Bench, report: Report) -> None:
         pools = Pools.of(r, fresh)
         name = "steps" if think is None else str(think)
         found[name] = pools.right.mean(axis=1)
-        rows[name] = {"accuracy": _mean(found[name]), "tokens": _mean(pools.tokens)}
+        rows[name] = {"accuracy": _mean(found[name]), "tokens": _amount(pools.tokens)}
     dials = [str(k) for k in range(MOST + 1)]
     best, last = str(DIAL), dials[-1]
     gap, beyond = paired(found[best], found["0"]), paired(found[last], found[best])
@@ -480,25 +488,30 @@ def revising(bench: Bench, report: Report) -> None:
     ]
     missed = [i for i, row in enumerate(grown) if not row[0] and len(row) > 1]
     repaired = np.array([float(grown[i][1]) for i in missed])
-    sampled = Pools.of(votes, fresh).right.mean(axis=1)
+    pools = Pools.of(votes, fresh)
+    # the first sample is the attempt itself where both were drawn alike: it is not a fresh one
+    sampled = pools.right[:, 1:].mean(axis=1)
     again = np.array([sampled[i] for i in missed])
-    report.above("revision", f"easy: repairing a wrong attempt over a fresh sample ({len(missed)} of them)",
-                 paired(repaired, again))  # fmt: skip
-    # at equal tokens: what the last of k attempts is worth against a vote over k fresh samples
+    table: dict[str, Any] = {"problems": len(fresh), "wrong attempts": len(missed)}
+    if missed:
+        what = f"easy: repairing a wrong attempt over a fresh sample ({len(missed)} of them)"
+        report.above("revision", what, paired(repaired, again))
+        table |= {"repaired": _mean(repaired), "fresh": _mean(again)}
+    second = np.array([float(row[1]) if len(row) > 1 else 0.0 for row in grown])
+    pair = paired(second, pools.vote(2))
+    report.above("revision", "easy: the second attempt over a vote of 2 at equal tokens", pair)
     report.above("revision", f"easy: revision({length}) over vote@{length} at equal tokens",
                  paired(chains.right, votes.right))  # fmt: skip
     first_kept = np.array([float(row[1]) for row in grown if row[0] and len(row) > 1])
-    report.tables["revision"] = {
-        "problems": len(fresh),
-        "wrong attempts": len(missed),
-        "repaired": _mean(repaired),
-        "fresh": _mean(again),
+    report.tables["revision"] = table | {
         "right ones kept": _mean(first_kept),
         "by attempt": [
             _mean(np.array([float(row[t]) for row in grown if len(row) > t])) for t in range(length)
         ],
         "revision": (chains.accuracy, chains.interval(), float(chains.tokens.mean())),
         "vote": (votes.accuracy, votes.interval(), float(votes.tokens.mean())),
+        "vote of 2": _mean(pools.vote(2)),
+        "second over vote@2": pair,
         "revision over vote": paired(chains.right, votes.right),
     }
 

@@ -23,11 +23,14 @@ from typing import Any
 
 from outthink.models.fly import MOST, ended
 from outthink.models.fly.tokenizer import JUDGE, THINK, THOUGHT, TRY
-from outthink.tasks import FAMILIES, family
+from outthink.tasks import FAMILIES, chain, family
 from outthink.tasks.base import Marked, TaskProblem, result
+from outthink.tasks.chain import ChainProblem
 
 #: rows as ``(ids, targets)``; a target is -100 where nothing is learned
 Row = tuple[list[int], list[float]]
+#: what a row is made of: text or a token, and whether it is learned
+Draft = list[tuple[str | int, bool]]
 Rows = Callable[[random.Random], list[Row]]
 
 #: tokens of the longest row
@@ -40,6 +43,11 @@ MIX: dict[str, tuple[int, int, int, int]] = {
     "revise": (7, 1, 1, 1),
     "judge": (9, 2, 2, 1),
 }
+#: the same with ``own`` attempts
+LATER: dict[str, tuple[int, int, int, int]] = {"judge": (15, 2, 2, 1)}
+#: how many lines of a reference solution are spoiled to be revised or judged; with own attempts either
+#: none or so many that who copies a line in a check, and does not compute it, is often wrong
+SHARES, LATER_SHARES = (0.03, 0.08, 0.15, 0.3), (0.0, 0.1, 0.3, 0.5)
 
 
 def dial_of(tokens: int) -> int:
@@ -101,15 +109,24 @@ DIALS: Dials = {
 class Writer:
     """Turns problems into rows with a Hugging Face tokenizer; encodes many texts at once."""
 
-    def __init__(self, tokenizer: Any, attempts: Attempts | None = None, own: float = 0.0) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        attempts: Attempts | None = None,
+        own: float = 0.0,
+        tiring: float = 0.0,
+    ) -> None:
         self.tokenizer = tokenizer
+        later = attempts is not None
         self.attempts = attempts or Attempts()
         self.own = own
+        self.tiring = tiring
         ids = {name: tokenizer.token_to_id(name) for name in (THINK, THOUGHT, TRY, JUDGE)}
         self.think, self.thought, self.again, self.judge = ids.values()
+        self.shares = LATER_SHARES if later else SHARES
         self.table = [
             (skill, name, weight)
-            for skill, weights in MIX.items()
+            for skill, weights in (MIX | LATER if later else MIX).items()
             for name, weight in zip(FAMILIES, weights, strict=True)
             if weight
         ]
@@ -120,7 +137,7 @@ class Writer:
         drafts = [self._draft(skill, name, rng) for skill, name, _ in kinds]
         return [row for row in self.encode(drafts) if len(row[0]) <= LONGEST]
 
-    def encode(self, drafts: Sequence[list[tuple[str | int, bool]]]) -> list[Row]:
+    def encode(self, drafts: Sequence[Draft]) -> list[Row]:
         """Rows of drafts: pieces of text or token ids, each with whether it is learned.
 
         ``-1`` stands for the dial of the thoughts that follow.
@@ -148,18 +165,21 @@ class Writer:
             out.append((ids, targets))
         return out
 
-    def _draft(self, skill: str, name: str, rng: random.Random) -> list[tuple[str | int, bool]]:
+    def _draft(self, skill: str, name: str, rng: random.Random) -> Draft:
         if skill == "drill":
             return drill(rng)
         if skill == "solve":
             problem = draw(name, rng, DIALS)
-            return [(problem.question + "\n", False), (problem.solution, True)]
+            text = problem.solution
+            if self.tiring and isinstance(problem, ChainProblem):
+                text = chain.spoiled(problem, rng, 0.0, self.tiring)
+            return [(problem.question + "\n", False), (text, True)]
         if skill == "think":
             return self._thinking(name, rng)
         found = self.attempts.draw(name, rng) if rng.random() < self.own else None
         if found is None:
             problem = draw(name, rng, DIALS)
-            share = rng.choice((0.03, 0.08, 0.15, 0.3))
+            share = rng.choice(self.shares)
             texts = [family(name).spoiled(problem, rng, share) for _ in range(2)]
         else:
             problem, texts = found
@@ -168,10 +188,10 @@ class Writer:
             return self._revision(problem, texts, rng)
         return self._judgement(problem, texts[0], rng)
 
-    def _thinking(self, name: str, rng: random.Random) -> list[tuple[str | int, bool]]:
+    def _thinking(self, name: str, rng: random.Random) -> Draft:
         problem = draw(name, rng, DIALS)
         maker = family(name)
-        head: list[tuple[str | int, bool]] = [(problem.question + "\n", False), (self.think, False)]
+        head: Draft = [(problem.question + "\n", False), (self.think, False)]
         if rng.random() < 0.12:
             marked: Marked = []
             answer = maker.ending(problem)
@@ -179,24 +199,20 @@ class Writer:
             marked, answer = maker.thoughts(problem, rng)
         if not marked or rng.random() < 0.75:
             head.append((-1, False))
-        body: list[tuple[str | int, bool]] = [("\n", False), *marked]
+        body: Draft = [("\n", False), *marked]
         return [*head, *body, (self.thought, True), ("\n" + answer, True)]
 
-    def _revision(
-        self, problem: TaskProblem, texts: list[str], rng: random.Random
-    ) -> list[tuple[str | int, bool]]:
+    def _revision(self, problem: TaskProblem, texts: list[str], rng: random.Random) -> Draft:
         shown = texts[: 2 if rng.random() < 0.25 else 1]
-        out: list[tuple[str | int, bool]] = [(problem.question + "\n", False)]
+        out: Draft = [(problem.question + "\n", False)]
         for text in shown:
             out += [(self.again, False), (ended(text), False)]
         return [*out, (self.again, False), (problem.solution, True)]
 
-    def _judgement(
-        self, problem: TaskProblem, text: str, rng: random.Random
-    ) -> list[tuple[str | int, bool]]:
+    def _judgement(self, problem: TaskProblem, text: str, rng: random.Random) -> Draft:
         maker = family(problem.family)
         right = maker.check(problem, text) and not maker.false_path(problem, text)
-        out: list[tuple[str | int, bool]] = [
+        out: Draft = [
             (problem.question + "\n", False),
             (self.judge, False),
             (ended(text), False),
@@ -214,9 +230,9 @@ class Writer:
         return [*out, ("yes\n" if right else "no\n", True)]
 
 
-def drill(rng: random.Random) -> list[tuple[str | int, bool]]:
+def drill(rng: random.Random) -> Draft:
     """Bare arithmetic, a line each, as it occurs in solutions: what pretraining text is to others."""
-    out: list[tuple[str | int, bool]] = []
+    out: Draft = []
     for _ in range(16):
         cap = rng.choice(TOPS)
         op = rng.choice("+-*/")

@@ -346,11 +346,19 @@ def test_a_dial_that_there_is_not_is_said(think):
         Fly(think=think)
 
 
-@pytest.mark.parametrize(("spec", "size"), [(FlyXs(), "xs"), (FlyL(), "l")])
-def test_the_others_of_the_family_say_how_to_get_them(spec, size, monkeypatch, tmp_path):
+def test_the_larger_one_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(BadInput, match=f"outthink fly train --size {size} --out .*fly-{size}"):
-        spec.open()
+    with pytest.raises(BadInput, match=r"outthink fly train --size l --out .*fly-l"):
+        FlyL().open()
+
+
+def test_the_smaller_one_has_a_third_of_the_parameters_and_solves_what_is_easy():
+    small, fly = FlyXs().open(), Fly().open()
+    assert small.name.startswith("fly-xs@")
+    assert 0.2 < small.price.flops_per_token / fly.price.flops_per_token < 0.4
+    some = problems_of("chain", "easy", "test", 30, seed=4)
+    texts = write(WEIGHTS / "xs", [p.question for p in some], [[1]] * 30, 60, 1.0)
+    assert sum(chain.check(p, t) for p, (t,) in zip(some, texts, strict=True)) >= 18
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path):

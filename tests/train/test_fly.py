@@ -33,7 +33,14 @@ TINY = recipes.Recipe(
 )
 TINY_ATTEMPTS = recipes.AttemptRecipe(problems=(20, 10, 10, 10), samples=2, max_tokens=24)
 TINY_REWARD = recipes.RewardRecipe(
-    tokens=10 * 1024, extra_layers=1, batch_tokens=1024, warmup=3, threads=1
+    tokens=10 * 1024,
+    extra_layers=1,
+    batch_tokens=1024,
+    warmup=3,
+    threads=1,
+    problems=(20, 4, 4, 4),
+    samples=2,
+    max_tokens=24,
 )
 
 
@@ -251,7 +258,8 @@ def test_every_size_has_a_recipe_of_the_same_data():
         made = recipes.Recipe().of_size(size)
         assert made.size == size
         assert made.hidden == shape["hidden"]
-        assert replace(made, size="fly", **recipes.SIZES["fly"]) == recipes.Recipe()
+        fly = {**recipes.SIZES["fly"], "size": "fly", "threads": recipes.Recipe.threads}
+        assert replace(made, **fly) == recipes.Recipe()
         assert made.hidden % made.heads == 0
         assert made.hidden // made.heads % 2 == 0
 

@@ -1,5 +1,6 @@
 """What the model is trained on, without torch: rows by a stand-in for the tokenizer of tokenizers."""
 
+import math
 import random
 from types import SimpleNamespace
 
@@ -97,6 +98,22 @@ def test_judging_learns_the_truth(name):
         said.add((verdict, THINK in shown(row[0])))
         assert solution not in learned(row)
     assert len(said) == 4
+
+
+def test_plain_solutions_slip_the_more_the_longer_they_are():
+    tired = skills.Writer(Stand(), skills.Attempts([]), tiring=0.002)
+    clean = {steps: [] for steps in range(1, 13)}
+    for seed in range(1500):
+        problem = skills.draw("chain", random.Random(seed), skills.DIALS)
+        draft = tired._draft("solve", "chain", random.Random(seed))
+        assert draft[0] == (problem.question + "\n", False)
+        clean[len(problem.steps)].append(draft[1] == (problem.solution, True))
+        assert WRITER._draft("solve", "chain", random.Random(seed))[1] == (problem.solution, True)
+    for steps, found in clean.items():
+        expected = math.prod(1 - 0.002 * i * i for i in range(1, steps + 1))
+        assert sum(found) / len(found) == pytest.approx(expected, abs=0.15)
+    row = tired._draft("solve", "lookup", random.Random(1))
+    assert row[1] == (skills.draw("lookup", random.Random(1), skills.DIALS).solution, True)
 
 
 def test_no_row_comes_from_another_split():

@@ -2,8 +2,8 @@
 
 No key, no download, no torch.  ``fly`` answers word problems one step a line, and goes wrong as larger
 models do; it may think before it answers (``fly(think=4)``), revises an attempt that it is shown, and
-judges a solution.  ``fly-prm`` scores each step and ``fly-orm`` the whole.  ``fly-xs`` is smaller,
-``fly-l`` larger and trained on demand.
+judges a solution.  ``fly-prm`` scores each step and ``fly-orm`` the whole.  ``fly-xs`` is smaller;
+``fly-l`` is larger and trained on demand.
 """
 
 from __future__ import annotations
@@ -119,9 +119,11 @@ def _folder(path: str, home: Path = WEIGHTS, size: str = "fly") -> Path:
     return folder
 
 
-def trained_here(size: str) -> Path:
-    """Where weights that are not in the package are looked for, once trained on this machine."""
-    return cache_home() / f"fly-{size}"
+def home_of(size: str) -> Path:
+    """Where the weights of a size are: in the package, or, for ``l``, where a training here puts them."""
+    if size == "l":
+        return cache_home() / "fly-l"
+    return WEIGHTS if size == "fly" else WEIGHTS / size
 
 
 @register("model", "fly")
@@ -157,14 +159,11 @@ class Fly:
 @register("model", "fly-xs")
 @dataclass(frozen=True)
 class FlyXs(Fly):
-    """``fly`` with a third of the parameters, by the same recipe; trained on demand.
-
-    ``outthink fly train --size xs`` makes its weights.
-    """
+    """``fly`` with a third of the parameters, by the same recipe, in the package."""
 
     def open(self) -> FlyModel:
         """The running model."""
-        return FlyModel(self, _folder(self.weights, trained_here("xs"), "xs"), "fly-xs")
+        return FlyModel(self, _folder(self.weights, home_of("xs"), "xs"), "fly-xs")
 
 
 @register("model", "fly-l")
@@ -177,7 +176,7 @@ class FlyL(Fly):
 
     def open(self) -> FlyModel:
         """The running model."""
-        return FlyModel(self, _folder(self.weights, trained_here("l"), "l"), "fly-l")
+        return FlyModel(self, _folder(self.weights, home_of("l"), "l"), "fly-l")
 
 
 class FlyModel:
