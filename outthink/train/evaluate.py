@@ -65,13 +65,17 @@ def wilson(k: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, min(middle - half, p)), min(1.0, max(middle + half, p))
 
 
+def half_width(values: Floats, z: float = 1.959964) -> float:
+    """Half of the normal interval of a mean; 0 where all values are equal, or there is one."""
+    return z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
 def mean_interval(shares: Floats, z: float = 1.959964) -> tuple[float, float]:
     """95 % interval of the mean of shares in [0, 1], one a problem; Wilson's where all are equal."""
     n, mean = len(shares), float(shares.mean())
-    spread = float(shares.std(ddof=1)) if n > 1 else 0.0
-    if spread == 0:
+    half = half_width(shares, z)
+    if half == 0:
         return wilson(mean * n, n, z)
-    half = z * spread / math.sqrt(n)
     return max(0.0, mean - half), min(1.0, mean + half)
 
 
@@ -84,7 +88,7 @@ def paired(a: Floats, b: Floats, z: float = 1.959964) -> tuple[float, float, flo
     if len(d) > 1 and not d.std():
         half = wilson(0, len(d), z)[1]
         return float(d.mean()), float(d.mean()) - half, float(d.mean()) + half
-    half = z * float(d.std(ddof=1)) / math.sqrt(len(d)) if len(d) > 1 else math.inf
+    half = half_width(d, z) if len(d) > 1 else math.inf
     return float(d.mean()), float(d.mean()) - half, float(d.mean()) + half
 
 

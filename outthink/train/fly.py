@@ -4,10 +4,11 @@ Four stages, each a function of its recipe, each resumable:
 
 1. ``language``: a small Llama learns the mixture of ``outthink.train.skills``;
 2. ``attempts``: it writes solutions to training problems by itself, with the numpy runtime;
-3. ``skills``: it goes on with the same mixture, now revising and judging its own attempts;
+3. ``skills``: it goes on with the mixture, now revising and judging its own attempts too, and with
+   slips in what it learns to solve by;
 4. ``reward``: fresh layers above it, which are told how likely it found each token, learn at every
-   token of a text whether the line is right so far and whether the text will end in a right answer;
-   what they say is then calibrated on attempts that were kept out.
+   token of a text that it wrote whether the line is right so far and whether the text will end in a
+   right answer; what they say is then calibrated on texts that were kept out.
 """
 
 from __future__ import annotations
@@ -280,7 +281,7 @@ ATTEMPT_DIALS: Dials = {
 
 
 def write_attempts(
-    recipe: AttemptRecipe | RewardRecipe | ExpertRecipe,
+    recipe: AttemptRecipe,
     weights: Path,
     path: Path,
     seconds: float | None,
@@ -291,7 +292,7 @@ def write_attempts(
     thoughts and the answer after them (``think``).
 
     Appends a line a problem (family, dials, seed, texts), chunk by chunk, and goes on where the file
-    ends; true when all are there.
+    ends; true when all are there.  The name of the file and the seed decide which problems.
     """
     from outthink.models.fly import write
 
@@ -662,5 +663,4 @@ def train_all(
             )
         if not all(stage["finished"] for stage in done.values()):
             break
-    whole = all(d["finished"] for d in done.values()) and len(done) >= len(sizes)
-    return {"finished": whole, "stages": done}
+    return {"finished": all(stage["finished"] for stage in done.values()), "stages": done}

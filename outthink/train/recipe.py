@@ -63,7 +63,10 @@ class Recipe(Training):
 
 @dataclass(frozen=True)
 class AttemptRecipe:
-    """What the language model writes by itself for training problems, to be revised and judged."""
+    """What the language model writes by itself for training problems, to be revised and judged.
+
+    ``samples`` texts for each of ``problems``, which are told by family.
+    """
 
     seed: int = 0
     problems: tuple[int, int, int, int] = (4400, 1000, 800, 800)
@@ -73,13 +76,12 @@ class AttemptRecipe:
 
 
 @dataclass(frozen=True)
-class RewardRecipe(Training):
+class RewardRecipe(Training, AttemptRecipe):
     """The reward model: the language model, frozen, with ``extra_layers`` above it and two heads.
 
     The fresh layers are given what the trunk, which learned for far longer, made of each token: its
     probability.  ``spoil`` is the share of lines that are made wrong in reference solutions,
-    ``own_share`` the share of texts that are the language model's own, of which it writes ``samples``
-    for each of ``problems`` (by family) first.
+    ``own_share`` the share of texts that are the language model's own, which it writes first.
     """
 
     learning_rate: float = 0.005
@@ -94,13 +96,10 @@ class RewardRecipe(Training):
     outcome_weight: float = 0.5
     held_out: float = 0.1
     problems: tuple[int, int, int, int] = (2400, 200, 200, 200)
-    samples: int = 4
-    temperature: float = 1.0
-    max_tokens: int = 200
 
 
 @dataclass(frozen=True)
-class ExpertRecipe(Training):
+class ExpertRecipe(Training, AttemptRecipe):
     """A round of expert iteration on thinking: of the thoughts that the model itself wrote for training
     problems, those that ended in a right answer are learned, beside the usual mixture.
 
@@ -108,8 +107,6 @@ class ExpertRecipe(Training):
     """
 
     problems: tuple[int, int, int, int] = (1600, 400, 100, 300)
-    samples: int = 4
-    temperature: float = 1.0
     max_tokens: int = 420
     tokens: int = 1_500_000
     share: float = 0.5

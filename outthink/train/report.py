@@ -27,7 +27,7 @@ from outthink.select.coverage import best_at_k, maj_at_k, pass_at_k
 from outthink.tasks import FAMILIES, check, family
 from outthink.tasks import problems as problems_of
 from outthink.tasks.base import TaskProblem
-from outthink.train.evaluate import Contender, Result, mean_interval, measure, paired
+from outthink.train.evaluate import Contender, Result, half_width, mean_interval, measure, paired
 from outthink.verify.extract import TextReader, canonical_answer
 from outthink.verify.flawed import Flawed
 from outthink.verify.prm import Prm
@@ -214,8 +214,7 @@ def _mean(values: Floats) -> tuple[float, tuple[float, float]]:
 
 def _amount(values: Floats) -> tuple[float, tuple[float, float]]:
     """The mean of what is no share, and its 95 % interval."""
-    half = 1.959964 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    mean = float(values.mean())
+    mean, half = float(values.mean()), half_width(values)
     return mean, (mean - half, mean + half)
 
 
@@ -498,10 +497,10 @@ def revising(bench: Bench, report: Report) -> None:
         report.above("revision", what, paired(repaired, again))
         table |= {"repaired": _mean(repaired), "fresh": _mean(again)}
     second = np.array([float(row[1]) if len(row) > 1 else 0.0 for row in grown])
-    pair = paired(second, pools.vote(2))
+    two = pools.vote(2)
+    pair, whole = paired(second, two), paired(chains.right, votes.right)
     report.above("revision", "easy: the second attempt over a vote of 2 at equal tokens", pair)
-    report.above("revision", f"easy: revision({length}) over vote@{length} at equal tokens",
-                 paired(chains.right, votes.right))  # fmt: skip
+    report.above("revision", f"easy: revision({length}) over vote@{length} at equal tokens", whole)
     first_kept = np.array([float(row[1]) for row in grown if row[0] and len(row) > 1])
     report.tables["revision"] = table | {
         "right ones kept": _mean(first_kept),
@@ -510,9 +509,9 @@ def revising(bench: Bench, report: Report) -> None:
         ],
         "revision": (chains.accuracy, chains.interval(), float(chains.tokens.mean())),
         "vote": (votes.accuracy, votes.interval(), float(votes.tokens.mean())),
-        "vote of 2": _mean(pools.vote(2)),
+        "vote of 2": _mean(two),
         "second over vote@2": pair,
-        "revision over vote": paired(chains.right, votes.right),
+        "revision over vote": whole,
     }
 
 

@@ -2,7 +2,7 @@
 
 A row begins with ``<bos>``, the question and a newline.  Then, by skill:
 
-- ``solve``: the reference solution;
+- ``solve``: the reference solution; in the stage ``skills`` one of ``chain`` has slips (``tiring``);
 - ``think``: ``<think>``, a dial (or none), thoughts, ``</think>`` and the answer alone;
 - ``revise``: one or two attempts, each after ``<try>``, then ``<try>`` and the right solution;
 - ``judge``: a solution between ``<judge>`` and ``<judge>``, then "yes" or "no", half of the time after

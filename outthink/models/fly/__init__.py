@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import numpy as np
@@ -111,8 +111,8 @@ def _tokenizer(folder: Path) -> Any:
     return _LOADED.get(("tokenizer", str(folder)), lambda: Tokenizer.load(path))
 
 
-def _folder(path: str, home: Path = WEIGHTS, size: str = "fly") -> Path:
-    folder = Path(os.path.expanduser(path)) if path else home
+def _folder(path: str, size: str) -> Path:
+    folder = Path(os.path.expanduser(path)) if path else home_of(size)
     if not (folder / "model.safetensors").exists():
         told = f"outthink fly train --size {size} --out {folder}"
         raise BadInput(f"no weights in {folder}: make them with '{told}'")
@@ -141,6 +141,8 @@ class Fly:
     think: int | str | None = None
     weights: str = ""
     max_rows: int = 64
+    #: which member of the family
+    size: ClassVar[str] = "fly"
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_rows <= 1024:
@@ -153,7 +155,8 @@ class Fly:
 
     def open(self) -> FlyModel:
         """The running model; all that are opened share one worker."""
-        return FlyModel(self, _folder(self.weights), "fly")
+        name = "fly" if self.size == "fly" else f"fly-{self.size}"
+        return FlyModel(self, _folder(self.weights, self.size), name)
 
 
 @register("model", "fly-xs")
@@ -161,9 +164,7 @@ class Fly:
 class FlyXs(Fly):
     """``fly`` with a third of the parameters, by the same recipe, in the package."""
 
-    def open(self) -> FlyModel:
-        """The running model."""
-        return FlyModel(self, _folder(self.weights, home_of("xs"), "xs"), "fly-xs")
+    size = "xs"
 
 
 @register("model", "fly-l")
@@ -174,9 +175,7 @@ class FlyL(Fly):
     Its weights would take 12 MB.  ``outthink fly train --size l`` makes them.
     """
 
-    def open(self) -> FlyModel:
-        """The running model."""
-        return FlyModel(self, _folder(self.weights, home_of("l"), "l"), "fly-l")
+    size = "l"
 
 
 class FlyModel:
