@@ -15,9 +15,10 @@ from typing import Any
 
 import anyio
 
+from outthink.lab.stats import paired
 from outthink.tasks import problems as problems_of
 from outthink.tasks.base import TaskProblem
-from outthink.train.evaluate import Contender, Result, coverage, measure, paired
+from outthink.train.evaluate import Contender, Result, coverage, measure
 
 LEVEL = "medium"
 #: how many problems a run takes unless told: about a minute and a half on two cores

@@ -6,7 +6,6 @@ paired.  With a store the work resumes where it stopped, and strategies share th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from outthink.api import Session
 from outthink.core.budget import Budget
 from outthink.core.nouns import Answer, Floats
+from outthink.lab.stats import mean_interval, paired, wilson
 from outthink.select.coverage import pass_at_k
 from outthink.tasks import check
 from outthink.tasks import family as family_named
@@ -54,42 +54,6 @@ class Result:
     def interval(self) -> tuple[float, float]:
         """95 % Wilson interval of the accuracy."""
         return wilson(float(self.right.sum()), len(self.right))
-
-
-def wilson(k: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson score interval of ``k`` successes (a fraction counts too) in ``n``."""
-    p = k / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # rounding must not put the share itself outside
-    return max(0.0, min(middle - half, p)), min(1.0, max(middle + half, p))
-
-
-def half_width(values: Floats, z: float = 1.959964) -> float:
-    """Half of the normal interval of a mean; 0 where all values are equal, or there is one."""
-    return z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-
-
-def mean_interval(shares: Floats, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of the mean of shares in [0, 1], one a problem; Wilson's where all are equal."""
-    n, mean = len(shares), float(shares.mean())
-    half = half_width(shares, z)
-    if half == 0:
-        return wilson(mean * n, n, z)
-    return max(0.0, mean - half), min(1.0, mean + half)
-
-
-def paired(a: Floats, b: Floats, z: float = 1.959964) -> tuple[float, float, float]:
-    """Mean of ``a - b`` over the same problems, and its 95 % interval.
-
-    Where all differences are equal, the interval is as wide as that of a share of none in as many.
-    """
-    d = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    if len(d) > 1 and not d.std():
-        half = wilson(0, len(d), z)[1]
-        return float(d.mean()), float(d.mean()) - half, float(d.mean()) + half
-    half = half_width(d, z) if len(d) > 1 else math.inf
-    return float(d.mean()), float(d.mean()) - half, float(d.mean()) + half
 
 
 async def measure(

@@ -21,13 +21,14 @@ import numpy as np
 from outthink.core.model import Judged
 from outthink.core.nouns import Floats
 from outthink.core.registry import build
+from outthink.lab.stats import half_width, mean_interval, paired
 from outthink.models.fly import MOST
 from outthink.select.calibration import auroc, by_cluster, ece
 from outthink.select.coverage import best_at_k, maj_at_k, pass_at_k
 from outthink.tasks import FAMILIES, check, family
 from outthink.tasks import problems as problems_of
 from outthink.tasks.base import TaskProblem
-from outthink.train.evaluate import Contender, Result, half_width, mean_interval, measure, paired
+from outthink.train.evaluate import Contender, Result, measure
 from outthink.verify.extract import TextReader, canonical_answer
 from outthink.verify.flawed import Flawed
 from outthink.verify.prm import Prm

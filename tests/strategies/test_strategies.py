@@ -9,9 +9,10 @@ from outthink.api import Session
 from outthink.core.budget import Price
 from outthink.core.errors import BadInput, MissingNeed
 from outthink.core.model import Generation, Reply
+from outthink.lab.stats import paired, wilson
 from outthink.tasks import chain
 from outthink.tasks import problems as problems_of
-from outthink.train.evaluate import Contender, coverage, measure, paired, wilson
+from outthink.train.evaluate import Contender, coverage, measure
 
 SPECS = (
     "greedy",
