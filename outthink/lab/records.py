@@ -25,12 +25,17 @@ AXES = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing that is compared: a strategy on a model within a budget.  ``label`` is unique."""
+    """One thing that is compared: a strategy on a model within a budget.  ``label`` is unique.
+
+    ``series`` is the spec that it was swept from (lists and all): arms of one series and model are
+    points of one curve.
+    """
 
     label: str
     model: str
     strategy: str
     budget: str = ""
+    series: str = ""
 
 
 @dataclass(frozen=True)
