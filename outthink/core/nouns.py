@@ -205,6 +205,8 @@ class Answer:
     text, ``confidence`` the weight of the chosen class, ``distribution`` the weight of each class,
     ``stopped`` why the run ended: ``"finished"``, the name of a limit, ``"interrupted"`` (Ctrl-C),
     ``"cancelled"`` or the reason given to ``run.cancel``, ``"error"``; of a replay also ``"store"``.
+    ``critical_seconds`` is the longest chain of calls that waited for one another: what the run takes
+    where nothing else does, each call as long as it took when it was made (also one from the store).
     """
 
     answer: str | None
@@ -214,6 +216,7 @@ class Answer:
     candidates: tuple[Sample, ...] = ()
     scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    critical_seconds: float = 0.0
     budget: Budget = field(default_factory=Budget)
     stopped: str = "finished"
     run: str = ""

@@ -135,6 +135,8 @@ class World:
     events: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     samples: dict[Node, Sample] = field(default_factory=dict)
     scores: dict[str, dict[Node, Score]] = field(default_factory=dict)
+    #: seconds of the longest chain of calls that waited for one another, as they took when made
+    critical: float = 0.0
 
     def __post_init__(self) -> None:
         self._knows_cut = "cut" in inspect.signature(self.reader.extract).parameters
@@ -436,10 +438,12 @@ class Run:
         What failed is put into a list: what is under way beside it is not lost.
         """
         store, used, sending = self.world.store, Usage(), False
+        since, took = self.world.critical, 0.0
         try:
             for i, (key, _, cost) in texts.items():
                 record = (await store.get(live.name, key, ["0"])).get("0") if store else None
                 if record:
+                    took = max(took, _usage_of(record).seconds)
                     out[i] = tuple(record.generation["steps"])
                     used = used + (_again(ticket, record) if alone else cost)
             missing = [i for i in texts if i not in out]
@@ -448,7 +452,10 @@ class Run:
                 async with self._slot():
                     await anyio.lowlevel.checkpoint()
                     sending = True
+                    began = self.meter.clock()
                     found, usage = await live.reward([texts[i][1] for i in missing], ticket)
+                    seconds = self.meter.clock() - began
+                    took = max(took, seconds)
                     if alone:
                         used = usage
                     else:
@@ -458,7 +465,7 @@ class Run:
                         texts[i][0]: {
                             "0": Record(
                                 {"steps": list(steps)},
-                                _kept(usage if alone else texts[i][2], ticket),
+                                _kept(usage if alone else texts[i][2], ticket, seconds),
                             )
                         }
                         for i, steps in zip(missing, found, strict=True)
@@ -478,6 +485,7 @@ class Run:
             else:
                 self._endure(error, failures)
             return
+        self._waited(since, took)
         try:
             self._settle(ticket, used)
         except BudgetExhausted as error:
@@ -784,6 +792,7 @@ class Run:
         index = {sample_name(self.seed, job.node): job for job in group}
         used, known = Usage(), list[Usage]()
         sending = counted = False
+        since, took = self.world.critical, 0.0
         try:
             found = await store.get(model.name, key, list(index)) if store else {}
             rest: list[_Job] = []
@@ -795,6 +804,7 @@ class Run:
                 found = {name: found[name] for name in index}
             missing = {name: job for name, job in index.items() if name not in found}
             known = [_usage_of(record) for record in found.values()]
+            took = max((u.seconds for u in known), default=0.0)
             if found and not missing:
                 whole = _together(model, known)
                 used = replace(whole, calls=1, stored_calls=1)
@@ -812,7 +822,10 @@ class Run:
                     # one that waited for the slot while the run ended is not sent
                     await anyio.lowlevel.checkpoint()
                     sending = True
+                    began = self.meter.clock()
                     reply = await model.generate(live, ticket)
+                    seconds = self.meter.clock() - began
+                    took = max(took, seconds)
                     for text in reply.notes:
                         self.warn(text)
                     given = reply.generations[: len(missing)]
@@ -828,7 +841,7 @@ class Run:
                     records: dict[str, Record] = {}
                     for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
                         share = _share(model, reply, i, len(given))
-                        usage = {**_kept(share, ticket), **mark}
+                        usage = {**_kept(share, ticket, seconds), **mark}
                         records[name] = Record(_written(generation), usage)
                     earlier: Mapping[str, Record] = {}
                     try:
@@ -855,8 +868,16 @@ class Run:
                 await self._salvage(model, key, list(missing.items()), ticket, role, stop, emit)
             self._abandon(ticket, error)
             raise
+        self._waited(since, took)
         self._settle(ticket, used)
         return rest
+
+    def _waited(self, since: float, seconds: float) -> None:
+        """A call that began when the critical path was ``since`` long took so many seconds.
+
+        What had ended before it began is taken to be what it waited for.
+        """
+        self.world.critical = max(self.world.critical, since + seconds)
 
     async def _salvage(
         self,
@@ -989,9 +1010,10 @@ def _usage_of(record: Record) -> Usage:
     return Usage.from_json(record.usage)
 
 
-def _kept(share: Usage, ticket: Reservation) -> dict[str, Any]:
-    """What the store keeps of a sample's usage: with the attempts of its call that failed."""
-    kept = _plain(replace(share, calls=share.calls + ticket.attempts))
+def _kept(share: Usage, ticket: Reservation, seconds: float) -> dict[str, Any]:
+    """What the store keeps of a sample's usage: with the attempts of its call that failed, and
+    the seconds that the call took."""
+    kept = _plain(replace(share, calls=share.calls + ticket.attempts, seconds=seconds))
     return {**kept, "lost": _plain(ticket.lost)} if ticket.lost != Usage() else kept
 
 
@@ -1138,6 +1160,7 @@ async def execute(strategy: Any, run: Run) -> Answer:
     return replace(
         answer,
         usage=run.meter.usage(),
+        critical_seconds=run.world.critical,
         budget=run.meter.budget,
         stopped=stopped,
         seed=run.seed,

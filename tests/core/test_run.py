@@ -798,3 +798,18 @@ def test_a_cancellation_between_two_calls_is_not_lost(spec):
     )
     assert answer.stopped == "enough"
     assert answer.answer is not None
+
+
+def test_the_critical_path_is_the_longest_chain_of_calls_live_and_from_the_store(tmp_path):
+    model = "simulated(latency=0.1, spread=0)"
+
+    def critical(strategy, **more):
+        return outthink.solve("Which?", model=model, strategy=strategy, **more).critical_seconds
+
+    for strategy, calls in (("self_consistency(n=4)", 1), ("revision(n=3, length=3)", 3)):
+        store = str(tmp_path / "calls.db")
+        live = critical(strategy, store=store)
+        assert calls * 0.1 <= live < calls * 0.1 + 0.3
+        # nothing is called, and it still takes what it took
+        assert critical(strategy, store=store) == pytest.approx(live)
+    assert critical("best_of_n(n=3, verifier=prm(model=simulated_prm))") >= 0.1
