@@ -85,6 +85,7 @@ def _load_parts() -> None:
         home = import_module(f"outthink.{package}")
         for module in iter_modules(home.__path__):
             import_module(f"outthink.{package}.{module.name}")
+    import_module("outthink.lab.tasks")
     for plugin in entry_points(group="outthink.parts"):
         plugin.load()
     for path in filter(None, os.environ.get("OUTTHINK_PARTS", "").split(os.pathsep)):

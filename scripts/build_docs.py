@@ -53,6 +53,20 @@ PAGES = {
         "models",
         "A model answers requests, or scores texts. How to set one up: [Models](../models.md).",
     ),
+    "stop": (
+        "stops.md",
+        "Stopping rules",
+        "",
+        "A stopping rule says when a vote has enough samples; replay tries it on recorded ones: "
+        "[The lab](../lab.md).",
+    ),
+    "task": (
+        "tasks.md",
+        "Tasks",
+        "",
+        "A task is a set of problems whose answers are known: what a bench asks (its option `--task`). "
+        "Options follow it after commas: `n` (how many), `seed` (which, or in which order), `skip`.",
+    ),
 }
 
 
@@ -119,11 +133,13 @@ def parts_page(kind: str) -> str:
     """The page of a kind of part: a table of all, then a section each."""
     _, title, command, first = PAGES[kind]
     entries = sorted(registry.entries(kind).items())
-    rows = [(f"[`{name}`](#{name})", cell(entry.summary)) for name, entry in entries]
-    head = (
-        f"# {title}\n\n{first}\n\nThis page is made from the registry; `outthink {command}` shows "
-        f"the same, `outthink {command} NAME` one of them.\n\n"
-    )
+    # a heading's anchor has no colon
+    rows = [
+        (f"[`{name}`](#{name.replace(':', '')})", cell(entry.summary)) for name, entry in entries
+    ]
+    shown = f"; `outthink {command}` shows the same, `outthink {command} NAME` one of them"
+    made = f"This page is made from the registry{shown if command else ''}."
+    head = f"# {title}\n\n{first}\n\n{made}\n\n"
     return (
         head
         + table(("name", "what it does"), rows)

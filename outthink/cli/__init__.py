@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from outthink.cli import catalog, fly, here, runs, solve
+from outthink.cli import bench, catalog, fly, here, laws, plan, reproduce, runs, solve
 from outthink.cli.base import app
 
 for section, commands in {
     "Answer": (solve.solve,),
     "Look up": (catalog.strategies, catalog.verifiers, catalog.models, catalog.systems),
+    "Measure": (bench.bench, bench.compare, plan.plan, laws.laws, reproduce.reproduce),
     "Runs": (runs.runs, runs.show, runs.replay, runs.export),
     "This machine": (here.demo, here.doctor, fly.fly),
 }.items():

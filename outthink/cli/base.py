@@ -86,6 +86,17 @@ def common(command: F) -> F:
     return add_json(add_debug(add_import(command)))
 
 
+def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    """The shell's completion of a spec of this kind."""
+
+    def names_of(_: click.Context, __: click.Parameter, incomplete: str) -> list[Any]:
+        from outthink.cli.completion import names
+
+        return names(kind, incomplete)
+
+    return names_of
+
+
 # -- printing ----------------------------------------------------------------------------------
 
 

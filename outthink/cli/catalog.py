@@ -8,12 +8,12 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from outthink.cli.base import close, common, give, grid, show_table
+from outthink.cli.base import close, common, complete, give, grid, show_table
 from outthink.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 
 STATES = {"ok": "green", "works": "green", "part": "yellow", "warn": "yellow", "missing": "yellow"}
 SINGULAR = {"strategy": "strategies", "verifier": "verifiers", "model": "models"}
-
-
-def _complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
-    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[Any]:
-        from outthink.cli.completion import names
-
-        return names(kind, incomplete)
-
-    return complete
 
 
 def entry_of(kind: str, name: str) -> Entry:
@@ -259,7 +250,7 @@ def _catalogue(kind: str, name: str | None) -> None:
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=_complete("strategy"))
+@click.argument("name", required=False, shell_complete=complete("strategy"))
 @common
 def strategies(name: str | None) -> None:
     """List the strategies; NAME shows one with its parameters."""
@@ -267,7 +258,7 @@ def strategies(name: str | None) -> None:
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=_complete("verifier"))
+@click.argument("name", required=False, shell_complete=complete("verifier"))
 @common
 def verifiers(name: str | None) -> None:
     """List the verifiers; NAME shows one with its parameters."""
@@ -339,7 +330,7 @@ def _print_models(screen: Console, rows: list[dict[str, Any]]) -> None:
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=_complete("model"))
+@click.argument("name", required=False, shell_complete=complete("model"))
 @common
 def models(name: str | None) -> None:
     """List the models: usable here or not, and what each can do."""

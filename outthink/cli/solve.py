@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from outthink.cli.base import (
     INTERRUPTED,
     clean,
     common,
+    complete,
     console,
     flags,
     give,
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
 
     from outthink.core.nouns import Answer, Problem
     from outthink.core.run import Run
-
-
-def _complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
-    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[Any]:
-        from outthink.cli.completion import names
-
-        return names(kind, incomplete)
-
-    return complete
 
 
 # -- the question --------------------------------------------------------------------------------
@@ -158,10 +150,10 @@ def exit_code(answer: Answer) -> int:
 @click.argument("question")
 @click.option(
     "--model", "-m", default="fly", show_default=True, metavar="SPEC",
-    shell_complete=_complete("model"), help="Who answers; see 'outthink models'.",
+    shell_complete=complete("model"), help="Who answers; see 'outthink models'.",
 )  # fmt: skip
 @click.option(
-    "--strategy", "-s", metavar="SPEC", shell_complete=_complete("strategy"),
+    "--strategy", "-s", metavar="SPEC", shell_complete=complete("strategy"),
     help="How the budget is spent; see 'outthink strategies'.  [default: a vote of 8 samples]",
 )  # fmt: skip
 @click.option(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -293,6 +294,17 @@ class Answer:
         told = [how + (f"; {self.ended}" if self.ended else ""), *self.notes]
         foot = "<br>".join(html.escape(line) for line in told)
         return f"<div><b>{head}</b><table>{rows}</table><small>{foot}</small></div>"
+
+
+def finite(value: Any) -> Any:
+    """A plain value with null for what JSON has no number for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return value
 
 
 def canonical(value: Any) -> str:

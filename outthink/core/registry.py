@@ -22,7 +22,7 @@ from outthink.core.grammar import Call, dump, parse
 
 T = TypeVar("T", bound=type)
 
-KINDS = ("strategy", "verifier", "model", "stop", "utility")
+KINDS = ("strategy", "verifier", "model", "stop", "utility", "task")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _is_part(value: Any, kind: str) -> bool:
     found = getattr(value, "registered", (None,))[0]
     if isinstance(value, type) or (found is not None and found != kind):
         return False
-    return found == kind or (kind not in ("strategy", "model") and callable(value))
+    return found == kind or (kind not in ("strategy", "model", "task") and callable(value))
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outthink.core.errors import BadInput, MissingNeed, StoreError
-from outthink.core.nouns import dotted
+from outthink.core.nouns import dotted, finite
 
 if TYPE_CHECKING:
     from outthink.core.nouns import Node
@@ -95,21 +94,10 @@ def run_json(
     }
 
 
-def _finite(value: Any) -> Any:
-    """The value with null for what JSON has no number for."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return value
-
-
 def _json(value: Any) -> str:
     from outthink.store.address import dump
 
-    return dump(_finite(value))
+    return dump(finite(value))
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +110,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A file beside ``path`` that takes its place when everything is written."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -155,7 +143,7 @@ async def export(store: Store, run: str, path: str | Path) -> int:
                 "Parquet needs pyarrow: pip install 'outthink[parquet]', or export to .jsonl"
             ) from None
     chosen = await store.list_runs(None) if run == "all" else [await store.get_run(run)]
-    with _replacing(path) as beside:
+    with replacing(path) as beside:
         if suffix == ".json":
             return await _write_runs(store, chosen[::-1], beside, one=run != "all")
         if suffix == ".parquet":

@@ -806,10 +806,12 @@ def test_the_critical_path_is_the_longest_chain_of_calls_live_and_from_the_store
     def critical(strategy, **more):
         return outthink.solve("Which?", model=model, strategy=strategy, **more).critical_seconds
 
-    for strategy, calls in (("self_consistency(n=4)", 1), ("revision(n=3, length=3)", 3)):
-        store = str(tmp_path / "calls.db")
-        live = critical(strategy, store=store)
-        assert calls * 0.1 <= live < calls * 0.1 + 0.3
+    store, took = str(tmp_path / "calls.db"), []
+    for spec, calls in (("self_consistency(n=4)", 1), ("revision(n=4, length=4)", 4)):
+        live = critical(spec, store=store)
+        assert live >= calls * 0.1
         # nothing is called, and it still takes what it took
-        assert critical(strategy, store=store) == pytest.approx(live)
+        assert critical(spec, store=store) == pytest.approx(live)
+        took.append(live)
+    assert took[0] < took[1]
     assert critical("best_of_n(n=3, verifier=prm(model=simulated_prm))") >= 0.1

@@ -1,0 +1,175 @@
+"""One group of a bench: every arm of a model on one problem with one seed.
+
+The arms of a group run one after another with the same seed, the widest first, so that they share
+their samples: sample i of one is sample i of the other, and the store gives it for nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from outthink.api import Session
+from outthink.core.budget import Budget
+from outthink.core.errors import NoSuchModel, NotAuthorised, OutthinkError
+from outthink.core.nouns import Answer, Problem, Sample, digest
+from outthink.core.registry import build
+from outthink.core.run import Run
+from outthink.lab.grade import grade
+from outthink.lab.records import Arm, RunRow, SampleRow
+from outthink.verify.extract import TextReader, reader_for
+
+
+@dataclass(frozen=True)
+class Group:
+    """A unit of work, and what came of it."""
+
+    model: str
+    problem: str
+    seed: int
+    runs: tuple[RunRow, ...] = ()
+    samples: tuple[SampleRow, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What names it."""
+        return self.model, self.problem, self.seed
+
+
+def seed_of(problem: Problem, seed: int) -> int:
+    """The seed of a run: of the question and the repeat alone, so that all arms share samples."""
+    text = f"{digest(problem.question)}/{seed}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+def width_of(arm: Arm) -> float:
+    """How many samples an arm draws at most, as far as its parameters say."""
+    return float(getattr(build(arm.strategy, "strategy"), "n", 1))
+
+
+async def run_group(
+    session: Session,
+    model: str,
+    problem: Problem,
+    seed: int,
+    arms: Sequence[Arm],
+    reader: str | None,
+) -> Group:
+    """Run every arm; a run that fails is a row with its error.
+
+    Raises what would make every other run fail too: a wrong key, a model that is not there.
+    """
+    made = _Group(model, problem, seed, reader_for(problem, reader))
+    for arm in sorted(arms, key=lambda a: (-width_of(a), a.label)):
+        await made.run(session, arm)
+    return await made.finish(arms)
+
+
+class _Group:
+    """What a group gathers while its arms run."""
+
+    def __init__(self, model: str, problem: Problem, seed: int, reader: TextReader) -> None:
+        self.model, self.problem, self.seed, self.reader = model, problem, seed, reader
+        #: each distinct text with a sample that has it, in order of first appearance
+        self.texts: dict[str, Sample | None] = {}
+        self.drawn: set[tuple[str, tuple[int, ...], str]] = set()
+        self.done: dict[str, tuple[RunRow, Answer | None]] = {}
+
+    async def run(self, session: Session, arm: Arm) -> None:
+        started: list[Run] = []
+        row = RunRow(arm.label, self.problem.id, self.seed, None)
+        try:
+            answer = await session.solve(
+                self.problem,
+                arm.strategy,
+                Budget.parse(arm.budget),
+                seed=seed_of(self.problem, self.seed),
+                run=digest(
+                    "/".join((arm.label, session.model.name, self.problem.id, str(self.seed)))
+                )[:12],
+                on_start=started.append,
+            )
+        except (NotAuthorised, NoSuchModel):
+            raise
+        except Exception as error:
+            known = isinstance(error, OutthinkError)
+            told = str(error) if known else f"{type(error).__name__}: {error}"
+            self.done[arm.label] = (
+                replace(row, stopped="failed", error=" ".join(told.split())),
+                None,
+            )
+            return
+        fresh = 0
+        for sample in started[0].world.samples.values() if started else ():
+            place = (sample.role, sample.node, digest(sample.text))
+            if place not in self.drawn:
+                self.drawn.add(place)
+                fresh += sample.tokens
+        for sample in answer.candidates:
+            self.texts.setdefault(sample.text, sample)
+        self.texts.setdefault(answer.text, None)
+        usage = answer.usage
+        row = replace(
+            row,
+            answer=answer.answer,
+            confidence=answer.confidence,
+            stopped=answer.stopped,
+            # an answer that was reached all the same is no measurement of the strategy
+            error="; ".join(answer.notes) or "ended early" if answer.stopped == "error" else None,
+            calls=usage.calls,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            new_tokens=fresh,
+            seconds=usage.seconds,
+            critical_seconds=answer.critical_seconds,
+            usd=usage.usd,
+            flops=usage.flops,
+            scores=_scores(answer),
+        )
+        self.done[arm.label] = (row, answer)
+
+    async def finish(self, arms: Sequence[Arm]) -> Group:
+        texts = list(self.texts)
+        right = dict(zip(texts, await grade(self.problem, texts, self.reader), strict=True))
+        answers = [
+            self.reader.extract(text, cut=sample is not None and sample.finish == "length")
+            for text, sample in self.texts.items()
+        ]
+        groups = await self.reader.group(answers)
+        number = {text: i for i, text in enumerate(texts)}
+        runs = []
+        for arm in arms:
+            row, answer = self.done[arm.label]
+            if answer is not None:
+                found = None if row.error else bool(right[answer.text])
+                candidates = tuple(number[s.text] for s in answer.candidates)
+                row = replace(row, right=found, candidates=candidates)
+            runs.append(row)
+        samples = tuple(
+            SampleRow(
+                self.model,
+                self.problem.id,
+                self.seed,
+                i,
+                text,
+                answers[i],
+                int(groups[i]),
+                bool(right[text]),
+                sample.total_tokens,
+                sample.total_logprob,
+            )
+            for i, (text, sample) in enumerate(self.texts.items())
+            if sample is not None
+        )
+        return Group(self.model, self.problem.id, self.seed, tuple(runs), samples)
+
+
+def _scores(answer: Answer) -> tuple[float, ...]:
+    """The verifier's value of each candidate, where one gave any."""
+    for values in answer.scores.values():
+        if len(values) == len(answer.candidates):
+            return tuple(float(v) if np.isfinite(v) else float("nan") for v in values)
+    return ()

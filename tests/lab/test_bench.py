@@ -1,0 +1,283 @@
+"""A bench end to end: shared samples, resuming after any kill, failures that are kept and retried."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from outthink.core.errors import BadInput, MissingNeed, NotAuthorised, ServerFailed
+from outthink.core.model import Request
+from outthink.lab import work
+from outthink.lab.bench import abench
+from outthink.lab.design import Design
+from outthink.lab.folder import Folder
+from outthink.lab.records import RunRow, SampleRow
+from outthink.models.simulated import Simulated, SimulatedModel
+
+SWEEP = ("self_consistency(n=[1,4,8])", "best_of_n(n=[4,8], verifier=prm(model=simulated_prm))")
+
+
+def questions(path, count=12):
+    """Problems whose right answer is what ``simulated`` takes for right."""
+    from outthink.models.simulated import right_answer
+
+    rows = [{"question": f"What is number {i}?", "id": f"q{i}"} for i in range(count)]
+    for row in rows:
+        row["answer"] = right_answer(row["question"])
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def run(design, out, **more):
+    async def main():
+        return await abench(design, out, **more)
+
+    return anyio.run(main)
+
+
+def facts(results, *leave_out):
+    """What must not depend on how the bench was run."""
+    leave_out = ("seconds", "critical_seconds", *leave_out)
+    return [replace(row, **dict.fromkeys(leave_out, 0)) for row in results.runs]
+
+
+@pytest.fixture
+def design(tmp_path):
+    return Design(
+        questions(tmp_path / "q.jsonl"), "simulated(accuracy=.6, latency=0.002)", SWEEP, seeds=2
+    )
+
+
+def test_arms_share_their_samples_and_pay_for_the_widest_alone(design, tmp_path):
+    results = run(design, tmp_path / "out")
+    assert len(results.runs) == 5 * 12 * 2
+    widest = results.of("self_consistency(n=8)")
+    alone = sum(row.completion_tokens for row in results.runs)
+    drawn = sum(row.new_tokens for row in results.runs)
+    assert drawn == sum(row.completion_tokens for row in widest)
+    # 1 + 4 + 8 + 4 + 8 samples were wanted, 8 drawn
+    assert drawn / alone == pytest.approx(8 / 25, rel=0.02)
+
+    with sqlite3.connect(Folder(tmp_path / "out").store) as store:
+        samples = store.execute("select count(*) from calls where generation like '%text%'")
+        assert samples.fetchone() == (8 * 12 * 2,)
+    # the first four candidates of the wide vote are those of the narrow one
+    for narrow, wide in zip(results.of("self_consistency(n=4)"), widest, strict=True):
+        assert (narrow.problem, narrow.seed) == (wide.problem, wide.seed)
+        assert narrow.candidates == wide.candidates[:4]
+
+
+def test_rows_agree_with_the_candidates_they_name(design, tmp_path):
+    results = run(design, tmp_path / "out")
+    by_number = {(s.problem, s.seed, s.number): s for s in results.samples}
+    for row in results.of("self_consistency(n=1)"):
+        sample = by_number[row.problem, row.seed, row.candidates[0]]
+        assert (row.right, row.answer) == (sample.right, sample.answer)
+        assert sample.right == (sample.answer == results.references[row.problem])
+        assert row.completion_tokens == sample.tokens
+    for row in results.of(results.arms[-1]):
+        assert len(row.scores) == len(row.candidates) == 8
+
+
+def test_the_same_seed_gives_the_same_bench_at_any_width(design, tmp_path):
+    wide = run(design, tmp_path / "a")
+    narrow = run(replace(design, width=1, concurrency=1), tmp_path / "b")
+    assert facts(wide) == facts(narrow)
+    assert wide.samples == narrow.samples
+
+
+def test_a_finished_bench_runs_nothing_again_and_a_wider_one_only_what_is_new(design, tmp_path):
+    out = tmp_path / "out"
+    first = run(design, out)
+    size = os.path.getsize(out / "journal.jsonl")
+    assert run(design, out).runs == first.runs
+    assert os.path.getsize(out / "journal.jsonl") == size
+    more = run(replace(design, strategies=(*SWEEP, "greedy")), out)
+    assert [r for r in facts(more) if r.arm != "greedy"] == facts(first)
+    assert len(more.of("greedy")) == 24
+
+
+def test_more_problems_of_the_same_task_go_into_the_same_folder(design, tmp_path):
+    few = replace(design, task=design.task + ",n=5")
+    first = run(few, tmp_path / "out")
+    whole = run(design, tmp_path / "out")
+    assert len(first.questions) == 5
+    assert len(whole.questions) == 12
+    names = set(first.questions)
+    assert [r for r in facts(whole) if r.problem in names] == facts(first)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"task": "fly:chain,n=2"}, "task"),
+        ({"reader": "boxed"}, "reader"),
+    ],
+)
+def test_a_folder_of_another_bench_is_refused(design, tmp_path, change, said):
+    run(design, tmp_path / "out")
+    with pytest.raises(BadInput, match=f"with {said} .* another folder"):
+        run(replace(design, **change), tmp_path / "out")
+
+
+KILLED = """
+import sys, anyio
+from outthink.lab.bench import abench
+from outthink.lab.design import Design
+design, out = Design.read(sys.argv[1]), sys.argv[2]
+async def main():
+    await abench(design, out, progress=lambda p: print(p.done, flush=True))
+anyio.run(main)
+"""
+
+
+def test_killed_at_any_time_it_goes_on_as_if_it_had_not_been(design, tmp_path):
+    toml = tmp_path / "d.toml"
+    slow = replace(design, models=("simulated(accuracy=.6, latency=0.03)",), width=2)
+    toml.write_text(
+        f"task = {json.dumps(slow.task)}\nmodel = {json.dumps(slow.models[0])}\n"
+        f"strategy = {json.dumps(list(slow.strategies))}\nseeds = 2\nwidth = 2\n"
+    )
+    out = tmp_path / "out"
+    for kills in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(toml), str(out)], stdout=subprocess.PIPE, text=True
+        )
+        for line in process.stdout:
+            if int(line) >= 5 * (kills + 1):
+                break
+        time.sleep(0.02 * kills)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = len(Folder(out).groups())
+    assert 15 <= done < 24
+    with (out / "journal.jsonl").open("ab") as file:
+        file.write(b'{"model": "simul')  # and a line that was cut short
+    resumed = run(slow, out)
+    whole = run(slow, tmp_path / "whole")
+    assert facts(resumed) == facts(whole)
+    assert resumed.samples == whole.samples
+
+
+class Flaky(SimulatedModel):
+    """Fails for some questions, as long as ``broken`` names them."""
+
+    broken: dict[str, Exception] = {}
+    asked = 0
+
+    async def generate(self, request: Request, ticket):
+        Flaky.asked += 1
+        for text, error in self.broken.items():
+            if text in request.messages[-1]["content"]:
+                raise error
+        return await super().generate(request, ticket)
+
+
+@pytest.fixture
+def flaky(monkeypatch):
+    monkeypatch.setattr(Flaky, "broken", {})
+    monkeypatch.setattr(Flaky, "asked", 0)
+    monkeypatch.setattr(Simulated, "open", lambda self: Flaky(self))
+    return Flaky
+
+
+def test_a_run_that_failed_is_kept_tried_again_and_counted(design, tmp_path, flaky):
+    flaky.broken["number 3?"] = ServerFailed("the server is on fire")
+    first = run(design, tmp_path / "out")
+    failed = [row for row in first.runs if row.right is None]
+    assert {row.problem for row in failed} == {"q3"}
+    assert len(failed) == 5 * 2
+    assert all("on fire" in row.error for row in failed)
+    # nothing is dropped: every run that was planned has its row
+    assert len(first.runs) == 5 * 12 * 2
+    flaky.broken.clear()
+    asked = flaky.asked
+    again = run(design, tmp_path / "out")
+    assert not [row for row in again.runs if row.right is None]
+    assert 0 < flaky.asked - asked <= 2 * 5
+    assert facts(again) == facts(run(design, tmp_path / "other"))
+
+
+def test_a_server_that_recovers_is_tried_again_at_the_end(design, tmp_path, flaky):
+    flaky.broken["number 3?"] = ServerFailed("busy")
+    seen = []
+
+    def recover(progress):
+        seen.append(progress)
+        if progress.done >= 20:
+            flaky.broken.clear()
+
+    results = run(replace(design, width=1), tmp_path / "out", progress=recover)
+    assert not [row for row in results.runs if row.right is None]
+    assert seen[-1].done == seen[-1].total == 24
+    assert seen[-1].failed == 0
+
+
+def test_a_wrong_key_ends_the_bench_at_once(design, tmp_path, flaky):
+    flaky.broken["number"] = NotAuthorised("wrong key")
+    with pytest.raises(NotAuthorised):
+        run(replace(design, width=2), tmp_path / "out")
+    assert flaky.asked <= 4
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"strategies": ("best_of_n(n=2)",)}, MissingNeed),
+        ({"models": ("simulated_prm",)}, BadInput),
+        ({"baseline": "nothing"}, BadInput),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_called(
+    design, tmp_path, flaky, change, error
+):
+    with pytest.raises(error):
+        run(replace(design, **change), tmp_path / "out")
+    assert flaky.asked == 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_problem_without_an_answer_is_refused_before_anything_is_called(tmp_path, flaky):
+    (tmp_path / "q.jsonl").write_text('{"question": "Why?"}\n')
+    with pytest.raises(BadInput):
+        run(Design(str(tmp_path / "q.jsonl"), "simulated"), tmp_path / "out")
+    assert flaky.asked == 0
+
+
+def test_recorded_samples_give_the_same_report_as_the_model_that_wrote_them(design, tmp_path):
+    live = run(replace(design, seeds=1, strategies=SWEEP[:1]), tmp_path / "live")
+    texts = {(s.problem, s.number): s for s in live.samples}
+    with (tmp_path / "recorded.jsonl").open("w") as file:
+        for row in live.of("self_consistency(n=8)"):
+            samples = [texts[row.problem, i] for i in row.candidates]
+            record = {
+                "question": live.questions[row.problem],
+                "id": row.problem,
+                "answer": live.references[row.problem],
+                "completions": [s.text for s in samples],
+                "completion_tokens": [s.tokens for s in samples],
+            }
+            file.write(json.dumps(record) + "\n")
+    file = str(tmp_path / "recorded.jsonl")
+    replayed = run(Design(file, f'replay("{file}")', SWEEP[:1]), tmp_path / "replayed")
+    same = ("usd", "flops", "prompt_tokens")
+    assert facts(replayed, *same) == facts(live, *same)
+
+
+def test_rows_survive_the_journal(tmp_path):
+    run_row = RunRow("a", "p", 1, True, "4", 0.5, candidates=(0, 2), scores=(0.25, float("nan")))
+    sample = SampleRow("m", "p", 1, 0, "text \u2028 \ud800", None, -1, False, 3, -1.5)
+    folder = Folder(tmp_path)
+    folder.note(work.Group("m", "p", 1, (run_row,), (replace(sample, text="text"),)))
+    (found,) = folder.groups().values()
+    assert found.runs[0].scores[0] == 0.25
+    assert found.runs[0].scores[1] != found.runs[0].scores[1]
+    assert replace(found.runs[0], scores=()) == replace(run_row, scores=())
+    assert found.samples == (replace(sample, text="text"),)
