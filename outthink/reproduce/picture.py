@@ -1,0 +1,48 @@
+"""The plot of a reproduction: its panels, drawn from the result alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from outthink.reproduce.base import Outcome, Panel
+from outthink.train.picture import COLOURS
+
+
+def draw(outcome: Outcome, path: Path) -> None:
+    """Draw the panels of a result into a PNG file."""
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(outcome.panels))
+    rows = -(-len(outcome.panels) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.6 * rows), dpi=120, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, ax in zip(outcome.panels, axes, strict=False):
+        _panel(ax, panel)
+    for ax in axes[len(outcome.panels) :]:
+        ax.set_visible(False)
+    quick = " (quick)" if outcome.quick else ""
+    figure.suptitle(f"{outcome.ident} {outcome.name}: {outcome.verdict}{quick}", fontsize=10)
+    figure.savefig(str(path))
+
+
+def _panel(ax: Any, panel: Panel) -> None:
+    for i, line in enumerate(panel.lines):
+        colour = COLOURS[i % len(COLOURS)]
+        style = "--" if line.dashed else "-"
+        marker = "" if line.dashed else "o"
+        ax.plot(line.x, line.y, style, color=colour, label=line.label, linewidth=1.3,
+                marker=marker, markersize=2.5)  # fmt: skip
+        if len(line.low):
+            ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+    if panel.log:
+        ax.set_xscale("log")
+    if panel.log_y:
+        ax.set_yscale("log")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", alpha=0.25, linewidth=0.6)
+    ax.tick_params(labelsize=8)
+    ax.set_xlabel(panel.x, fontsize=8)
+    ax.set_ylabel(panel.y, fontsize=8)
+    ax.set_title(panel.title, fontsize=9)
+    ax.legend(fontsize=7, frameon=False)
