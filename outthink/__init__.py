@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from outthink.core.nouns import Answer, Pool, Problem, Sample, Score
     from outthink.core.registry import part, register, strategy
     from outthink.core.run import Run
+    from outthink.lab.bench import bench
+    from outthink.lab.design import Design
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "outthink.core.nouns",
     "Budget": "outthink.core.budget",
+    "Design": "outthink.lab.design",
     "OutthinkError": "outthink.core.errors",
     "Pool": "outthink.core.nouns",
     "Problem": "outthink.core.nouns",
@@ -39,6 +42,7 @@ _HOMES = {
     "Session": "outthink.api",
     "Usage": "outthink.core.budget",
     "asolve": "outthink.api",
+    "bench": "outthink.lab.bench",
     "part": "outthink.core.registry",
     "register": "outthink.core.registry",
     "solve": "outthink.api",
@@ -48,6 +52,7 @@ _HOMES = {
 __all__ = [
     "Answer",
     "Budget",
+    "Design",
     "OutthinkError",
     "Pool",
     "Problem",
@@ -58,6 +63,7 @@ __all__ = [
     "Usage",
     "__version__",
     "asolve",
+    "bench",
     "load_file",
     "part",
     "register",

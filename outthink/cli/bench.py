@@ -76,29 +76,32 @@ def _watched(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         yield show
 
 
-def _interval(found: Mapping[str, float], signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{found['value']:{sign}.3f} ({found['low']:{sign}.3f} to {found['high']:{sign}.3f})"
+def _interval(found: Mapping[str, float] | None, places: int, signed: bool = False) -> str:
+    if found is None:
+        return "no run finished"
+    form = f"{'+' if signed else ''}.{places}f"
+    return f"{found['value']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
+
+
+def _places(problems: int) -> int:
+    """Decimals that mean something: the third does from about a thousand runs on."""
+    return 3 if problems >= 500 else 2
 
 
 def print_summary(screen: Console, summary: Mapping[str, Any]) -> None:
     """The table of arms, what sharing saved, what is missing, where the rest is."""
     from outthink.lab.summary import table
 
-    rows = table(summary)
-    shown = grid(
-        "accuracy", "over the baseline", "p", "tokens", "calls", "seconds", "arm",
-        right=(2, 3, 4, 5),
-    )  # fmt: skip
+    rows, places = table(summary), _places(summary["problems"])
+    shown = grid("accuracy", "over the baseline", "p", "tokens", "path", "arm", right=(2, 3, 4))
     for row in rows:
         gap = row["difference"]
         shown.add_row(
-            _interval(row["accuracy"]),
-            _interval(gap, signed=True) if gap else "baseline",
+            _interval(row["accuracy"], places),
+            _interval(gap, places, signed=True) if gap else "baseline",
             f"{gap['p']:.2g}" if gap else "",
             f"{row['completion_tokens']:,.0f}",
-            f"{row['calls']:,.1f}",
-            f"{row['critical_seconds']:.2f}",
+            f"{row['critical_seconds']:.3g} s",
             row["label"],
         )
     show_table(screen, shown)
@@ -197,8 +200,9 @@ def bench(
     for name, value in said.items():
         values.pop(plural.get(name, name), None)
         values[name] = value
-    where = Path(values.pop("out", None) or "bench") if out is None else out
-    store = values.pop("store", None) if store is None else store
+    # a file may say where, too
+    out_too, store_too = values.pop("out", "bench"), values.pop("store", None)
+    where, store = out or Path(out_too), store or store_too
     folder = Folder(where)
     if not values:
         facts = folder.facts()
@@ -256,9 +260,9 @@ def compare(first: Path, second: Path) -> None:
         for row in found["arms"]:
             gap, tokens = row["difference"], row["costs"].get("completion_tokens")
             rows.add_row(
-                f"{row['a']['value']:.3f}" if row["a"] else "",
-                f"{row['b']['value']:.3f}" if row["b"] else "",
-                _interval(gap, signed=True) if gap else "",
+                f"{row['a']['value']:.2f}" if row["a"] else "",
+                f"{row['b']['value']:.2f}" if row["b"] else "",
+                _interval(gap, 2, signed=True) if gap else "",
                 f"{gap['p_holm']:.2g}" if gap else "",
                 f"{tokens['a']:,.0f} / {tokens['b']:,.0f}" if tokens else "",
                 row["label"],

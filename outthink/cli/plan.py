@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _shown(found: Estimate) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def print_advice(screen: Console, advice: Advice) -> None:
@@ -30,18 +30,15 @@ def print_advice(screen: Console, advice: Advice) -> None:
     arm = advice.arm
     screen.print(f"  {arm.strategy} on {arm.model}" + (f" within {arm.budget}" * bool(arm.budget)))
     if advice.expected is not None:
-        screen.print(
-            f"  expected accuracy {_shown(advice.expected)}, chosen on one half of the problems and "
-            "measured on the other"
-        )
-    for axis in ("completion_tokens", "calls", "critical_seconds", "usd"):
-        if axis in advice.costs:
-            name = axis.replace("_", " ")
-            screen.print(f"  {name} {advice.costs[axis].value:,.4g} a problem")
+        screen.print(f"  expected accuracy {_shown(advice.expected)}, by halves")
+    units = {"completion_tokens": " completion tokens", "calls": " calls"}
+    units |= {"critical_seconds": " s on the critical path", "usd": " USD"}
+    costs = [f"{advice.costs[a].value:,.3g}{u}" for a, u in units.items() if a in advice.costs]
+    screen.print(f"  a problem costs {', '.join(costs)}")
     screen.print(f"  {advice.reason}")
     for label, gap in advice.rivals[:8]:
         if label != arm.label:
-            screen.print(f"    {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})  {label}")
+            screen.print(f"    {gap.value:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})  {label}")
     if advice.cheapest:
         screen.print(f"  the cheapest of these: {advice.cheapest}")
 
@@ -57,10 +54,10 @@ def print_levels(screen: Console, plan: DifficultyPlan) -> None:
     gap = plan.over_best
     screen.print(
         f"  expected accuracy {_shown(plan.expected)} at {plan.cost.value:,.4g} "
-        f"{plan.axis.replace('_', ' ')} a problem, chosen on one half and measured on the other"
+        f"{plan.axis.replace('_', ' ')} a problem, by halves"
     )
     screen.print(
-        f"  over {plan.single} alone {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        f"  over {plan.single} alone {gap.value:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})"
         + ("" if gap.low > 0 or gap.high < 0 else ": the data cannot tell them apart")
     )
 

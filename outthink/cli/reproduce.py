@@ -59,27 +59,26 @@ def list_(out: Path) -> None:
     """List the reproductions, with what they need and the verdicts so far."""
     from outthink.reproduce import find, known, shelf
 
+    told = shelf.summaries(out, known())
     rows: list[dict[str, Any]] = []
-    for ident in sorted(known()):
-        r, found = find(ident), shelf.read(out, ident)
+    for r in map(find, sorted(known())):
         rows.append(
             {
-                "id": ident,
+                "id": r.ident,
                 "name": r.name,
                 "claims": len(r.claims),
                 "sets": list(r.sets),
                 "cost": str(r.full),
-                "verdict": found.verdict if found else None,
-                "quick": found.quick if found else None,
+                "verdict": told.get(r.ident),
             }
         )
 
     def text(screen: Console) -> None:
-        table = grid("id", "claims", "verdict", "name", right=(1,))
+        table = grid("id", "claims", "name, needs, cost, verdict", right=(1,))
         for row in rows:
-            verdict = f"{row['verdict'] or '-'}{' (quick)' if row['quick'] else ''}"
-            needs = f"\nneeds {', '.join(row['sets'])}" if row["sets"] else ""
-            table.add_row(row["id"], str(row["claims"]), verdict, f"{row['name']}{needs}")
+            needs = f"needs {', '.join(row['sets'])}; " if row["sets"] else ""
+            last = f"{row['name']}\n{needs}{row['cost']}\n{row['verdict'] or 'has not run yet'}"
+            table.add_row(row["id"], str(row["claims"]), last)
         show_table(screen, table)
 
     give({"reproductions": rows}, text)
@@ -119,7 +118,7 @@ def _run(r: Reproduction, quick: bool, data: Path | None, seed: int, out: Path) 
 
         outcome = base.reproduce(r, quick=quick, data=data, seed=seed, out=out, progress=step)
     path = shelf.save(outcome, out)
-    say(f"{r.ident}: {outcome.verdict}, in {outcome.seconds:.0f} s; {path}")
+    say(f"{r.ident}: {outcome.summary}; {outcome.seconds:.0f} s; {path}")
     return outcome
 
 
@@ -129,8 +128,7 @@ def _print_outcomes(screen: Console, outcomes: Sequence[Outcome]) -> None:
     from outthink.reproduce.shelf import measured
 
     for o in outcomes:
-        quick = ", quick: not for the record" if o.quick else ""
-        screen.print(Text(f"{o.ident} {o.name}: {o.verdict}{quick}", style="bold"), soft_wrap=True)
+        screen.print(Text(f"{o.ident} {o.name}: {o.summary}", style="bold"), soft_wrap=True)
         table = grid("", "measured", "claim")
         for c in o.claims:
             claim = Text(clean(c.text))

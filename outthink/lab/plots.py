@@ -19,9 +19,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#777777"
 #: inches: a column of a two-column paper
 WIDTH = 3.5
-DPI = 300
+DPI = 200
 #: names under a picture, and rows of differences, at most: beyond, a page is no place to read them
 NAMES, ROWS = 24, 60
+
+#: what is set as a budget: the best at each has a picture on these axes, a table on all
+BUDGETED = ("completion_tokens", "usd")
 
 Arm = Mapping[str, Any]
 Key = tuple[str, str]
@@ -68,7 +71,8 @@ def _figures(summary: Mapping[str, Any], styles: _Styles) -> Iterable[tuple[str,
         yield "difficulty", _difficulty(summary["bins"], arms, styles)
     if any(_known(arm["difference"]) for arm in arms):
         yield "differences", _differences(summary, arms, styles)
-    for axis, rows in summary["best_at"].items():
+    for axis in BUDGETED:
+        rows = summary["best_at"].get(axis, ())
         rows = [r for r in rows if r["budget"] > 0 and _known(r["seen"]) and _known(r["reported"])]
         if rows:
             yield f"best_at_{axis}", _best_at(summary, axis, rows, styles)

@@ -216,7 +216,7 @@ def route(first: Replayed, second: Replayed) -> Replayed:
 
 
 def _chunks(problems: Ints, resamples: int, n: int, kinds: int) -> Iterable[tuple[Ints, slice]]:
-    """Blocks of problems and of orders, of at most ``ROWS`` rows and (but for one order) ``CELLS`` tallies."""
+    """Blocks of problems and of orders: at most ``ROWS`` rows, and ``CELLS`` tallies or one order."""
     width = min(resamples, ROWS, max(1, CELLS // n))
     height = max(1, min(ROWS, CELLS // kinds) // width)
     for p in range(0, len(problems), height):

@@ -233,7 +233,8 @@ def _ece(at: Ints, said: Floats, held: Floats, draws: Floats) -> Estimate:
 
     What is measured is too large by about the noise in each bin, and a draw adds the noise once more.
     So the upper end is that of the draws, and the lower end supposes that bins within two standard
-    errors of honesty are honest: it takes away what the noise adds then.
+    errors of honesty are honest: it takes away what the noise adds then.  In simulation it holds the
+    truth in 92 % of benches or more, but in 89 % for honest confidences on 100 runs.
     """
     size = draws.shape[1] * RELIABILITY
     gaps = np.bincount(at * RELIABILITY + _bin(said), said - held, minlength=size)

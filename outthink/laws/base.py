@@ -105,6 +105,11 @@ def scipy(module: str) -> Any:
 # -- intervals -----------------------------------------------------------------------------------
 
 
+def generator(seed: int) -> np.random.Generator:
+    """A generator of the laws' own: no samples that were simulated with the same seed share its stream."""
+    return np.random.default_rng([seed, 0x1A55])
+
+
 def resamples(problems: int, draws: int, rng: np.random.Generator) -> Ints:
     """How often each problem stands in each bootstrap draw, ``(draws, problems)``."""
     return rng.multinomial(problems, np.full(problems, 1 / problems), size=draws)

@@ -78,7 +78,7 @@ def check_vote(pools: Pools, seen: int, again: int = 10, draws: int = 100) -> Ro
     """The law of votes on a set, at all samples."""
     most = _most(pools, seen)
     observed = float(fit_vote(pools, draws=0).predict(most).value[0])
-    rng = np.random.default_rng(0)
+    rng = base.generator(0)
     bands = [fit_vote(shuffled(pools, rng).first(seen), draws).predict(most) for _ in range(again)]
     return _row(pools.name, "vote", seen, most, observed, bands)
 
@@ -95,7 +95,7 @@ def check_verifier(
     most = _most(pools, seen)
     accepted = accepted_by(pools, score, threshold)
     exact = resample_observed(accepted, pools.right, pools.present, most)
-    rng = np.random.default_rng(0)
+    rng = base.generator(0)
     bands = [
         fit_verifier(shuffled(pools, rng).first(seen), score, threshold, draws).predict(most)
         for _ in range(again)
@@ -117,7 +117,7 @@ def plot(sets: Sequence[Pools], path: str | Path, seen: int = 10) -> Path:
     """A panel a set: both laws of coverage from one random choice of ``seen`` samples, against all."""
     with base.Sheet(path, len(sets)) as panels:
         for ax, pools in zip(panels, sets, strict=True):
-            few = shuffled(pools, np.random.default_rng(0)).first(seen)
+            few = shuffled(pools, base.generator(0)).first(seen)
             laws: Mapping[str, Any] = {
                 "power law": fit_power_law(few),
                 "beta-binomial": fit_beta_binomial(few),

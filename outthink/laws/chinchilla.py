@@ -151,7 +151,7 @@ def fit_loss(
     logs = np.log(n), np.log(d), np.log(y)
     starts = _starts(*logs)
     theta, value = min((_descend(s, *logs) for s in starts), key=lambda found: found[1])
-    rng = np.random.default_rng(seed)
+    rng = base.generator(seed)
     drawn = np.empty((draws, 5))
     for i in range(draws):
         at = rng.integers(len(y), size=len(y))

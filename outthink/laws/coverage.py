@@ -169,7 +169,7 @@ def fit_power_law(
         raise BadInput("a power law of samples needs at least 2 samples a problem")
     k = base.grid_of(most)
     table = pass_table(n, c, k)
-    rng = np.random.default_rng(seed)
+    rng = base.generator(seed)
     weights = np.vstack([np.ones(len(n)), base.resamples(len(n), draws, rng)]) / len(n)
     found = _least_squares(weights @ table, k)
     if np.isnan(found[0]).any():
@@ -286,7 +286,7 @@ def fit_beta_binomial(
     "never" from "seldom", and a share of "never" is a ceiling for all k: ask for it only with many.
     """
     n, c = base.counts_of(samples)
-    rng = np.random.default_rng(seed)
+    rng = base.generator(seed)
     found = _fit(n, c, np.ones(len(n)), zero, None)
     start = np.array(found[:3])
     drawn = np.array(
@@ -424,7 +424,7 @@ def held_out(
     k = base.grid_of(most)
     k = k[k > seen]
     observed = pass_table(n, c, k).mean(axis=0)
-    rng = np.random.default_rng(seed)
+    rng = base.generator(seed)
     curves, inside = [], []
     for _ in range(again):
         law_of = FITS[law]((np.full(len(n), seen), rng.hypergeometric(c, n - c, seen)), draws)

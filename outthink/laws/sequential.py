@@ -141,7 +141,7 @@ def fit_sequential(
     # equal numbers of problems a bin, the easiest first
     place = np.empty(len(easy), dtype=np.int64)
     place[np.argsort(-easy, kind="stable")] = np.arange(len(easy)) * bins // len(easy)
-    rng = np.random.default_rng(seed)
+    rng = base.generator(seed)
     best = _means(table, place, bins).argmax(axis=1)
     chosen, tops, gains = (np.empty((draws, bins), dtype=np.int64), np.empty((draws, bins)), [])
     for d in range(draws):

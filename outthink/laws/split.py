@@ -193,7 +193,7 @@ def fit_split(
         raise BadInput(f"ratio={ratio:g}: a verification costs more than nothing")
     problems, most, judges = verdicts.shape
     levels = base.grid_of(judges, 12)
-    rng = np.random.default_rng(seed)
+    rng = base.generator(seed)
     if budgets is None:
         # beyond most (1 + ratio) the splits with few verdicts run out of solutions
         start, end = 2 * (1 + ratio), most * (1 + ratio)

@@ -226,7 +226,7 @@ def fit_verifier(
         (bad.sum(axis=1), (bad & accepted).sum(axis=1)),
         (good.sum(axis=1), (good & ~accepted).sum(axis=1)),
     )
-    weights = base.resamples(len(present), draws, np.random.default_rng(seed)) / len(present)
+    weights = base.resamples(len(present), draws, base.generator(seed)) / len(present)
     with np.errstate(invalid="ignore"):
         p, f, g = (
             base.estimate(hits.sum() / trials.sum(), (weights @ hits) / (weights @ trials))

@@ -252,7 +252,7 @@ def fit_vote(pools: Pools, draws: int = base.DRAWS, seed: int = 0) -> VoteLaw:
     ballots = tuple(ballots_of(pools))
     if len(ballots) < 2:
         raise BadInput(f"a law is fitted over problems: {len(ballots)} with samples is too few")
-    rng = np.random.default_rng(seed)
+    rng = base.generator(seed)
     weights = base.resamples(len(ballots), draws, rng) / len(ballots)
     doubt = np.array([_doubt(b.counts, rng) for b in ballots])
     n = base.grid_of(min(b.total for b in ballots), 12)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 #: a label, how many are done, how many there are
 Progress = Callable[[str, int, int], None]
 FORMAT = 1
+#: a line through points, a dashed line alone, points alone
+Style = Literal["line", "dashed", "dots"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Line:
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    dashed: bool = False
+    style: Style = "line"
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ class Outcome:
     date: str
     seconds: float
     calls: int
+    stored_calls: int
     tokens: int
     versions: Mapping[str, str]
     claims: tuple[Judged, ...]
@@ -245,6 +249,15 @@ class Outcome:
     def verdict(self) -> Overall:
         """What its claims come to."""
         return overall(c.verdict for c in self.claims)
+
+    @property
+    def summary(self) -> str:
+        """The verdict with the numbers behind it, such as "holds in part (4 hold, 1 cannot tell)"."""
+        words: dict[Verdict, str]
+        words = {"holds": "hold", "does not hold": "do not", "cannot tell": "cannot tell"}
+        found = Counter(c.verdict for c in self.claims)
+        told = ", ".join(f"{found[v]} {word}" for v, word in words.items() if found[v])
+        return f"{self.verdict} ({told}){', quick: not for the record' if self.quick else ''}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -301,6 +314,7 @@ def reproduce(
         datetime.now(UTC).isoformat(timespec="seconds"),
         round(seconds, 1),
         trial.spent.calls,
+        trial.spent.stored_calls,
         trial.spent.completion_tokens,
         _versions(trial, reproduction.sets),
         tuple(

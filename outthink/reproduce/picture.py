@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from outthink.reproduce.base import Outcome, Panel
+from outthink.reproduce.base import Outcome, Panel, Style
 from outthink.train.picture import COLOURS
+
+STYLES: dict[Style, str] = {"line": "o-", "dashed": "--", "dots": "o"}
 
 
 def draw(outcome: Outcome, path: Path) -> None:
@@ -29,10 +31,10 @@ def draw(outcome: Outcome, path: Path) -> None:
 def _panel(ax: Any, panel: Panel) -> None:
     for i, line in enumerate(panel.lines):
         colour = COLOURS[i % len(COLOURS)]
-        style = "--" if line.dashed else "-"
-        marker = "" if line.dashed else "o"
-        ax.plot(line.x, line.y, style, color=colour, label=line.label, linewidth=1.3,
-                marker=marker, markersize=2.5)  # fmt: skip
+        ax.plot(
+            line.x, line.y, STYLES[line.style], color=colour, label=line.label, linewidth=1.3,
+            markersize=2.5,
+        )  # fmt: skip
         if len(line.low):
             ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
     if panel.log:

@@ -1,6 +1,6 @@
 """S017, Think Deep, Think Fast (arXiv 2504.14047): verifier-free methods compared.
 
-The paper's claims, tried live on fly with and without thinking (chain medium: twelve steps):
+The paper's claims, tried live on fly with and without thinking (chain medium):
 
 - for a reasoning model majority voting is competitive with, or better than, best-of-n by its own
   rating and sequential revision: "competitive" is not more than two points behind, on the same
@@ -129,7 +129,10 @@ def measure(trial: Trial) -> Findings:
     doubts = np.array(
         [[sum(map(c.text.split().count, DOUBTS)) for c in a.candidates] for a in vote.answers]
     )
-    size, doubt = within(np.log(found.tokens), found.right), within(doubts, found.right)
+    size, doubt = (
+        within(np.log(np.maximum(found.tokens, 1)), found.right),
+        within(doubts, found.right),
+    )
     measured["length"] = difference(size, np.zeros(len(size)))
     measured["doubts"] = difference(doubt, np.zeros(len(doubt)))
     answered = [(r, THINKS) for r in (vote, rated, revised)]
@@ -146,8 +149,25 @@ def measure(trial: Trial) -> Findings:
         Line(f"{what} ({model})", [tokens], [float(v.mean())]) for what, model, v, tokens in rows
     )
     panel = Panel(f"chain {level}", "completion tokens", "accuracy", points)
-    note = f"{len(size)} of {count} problems have both right and wrong thinking samples."
-    return Findings(measured, {"methods": table}, (panel,), (note,))
+    short = np.array(
+        [
+            [c.text.count(" = ") < dict(p.dials)["steps"] for c in a.candidates]
+            for p, a in zip(problems, vote.answers, strict=True)
+        ]
+    )
+    notes = (
+        f"{len(size)} of {count} problems have both right and wrong thinking samples.",
+        f"On length: {_share(short, ~found.right)} of wrong traces have fewer lines than the problem "
+        f"has steps, and {_share(short, found.right)} of right ones: fly goes wrong by leaving out.",
+        f"On steps: one sample of fly that writes a solution is right in "
+        f"{one_sample(pools(rivals['steps'], problems)).mean():.3f} of cases, one that thinks in "
+        f"{one.mean():.3f}: fly that thinks is not the better reasoner of the two.",
+    )
+    return Findings(measured, {"methods": table}, (panel,), notes)
+
+
+def _share(what: Bools, among: Bools) -> str:
+    return f"{(what & among).sum() / max(among.sum(), 1):.0%}"
 
 
 def within(values: npt.NDArray[Any], right: Bools) -> Floats:

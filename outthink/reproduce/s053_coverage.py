@@ -233,13 +233,13 @@ def _panel(name: str, right: Bools, seen: int) -> Panel:
         (
             Line("observed", k.tolist(), values.mean(axis=0).tolist(),
                  ends[:, 0].tolist(), ends[:, 1].tolist()),
-            Line("exp(a k^b)", k.tolist(), law.tolist(), dashed=True),
+            Line("exp(a k^b)", k.tolist(), law.tolist(), style="dashed"),
         ),
     )  # fmt: skip
 
 
 REPRODUCTION = Reproduction(
     "S053", CLAIMS, measure,
-    full=Cost(seconds=60), quick=Cost(seconds=5),
+    full=Cost(seconds=20), quick=Cost(seconds=3),
     sets=("tot_game24", "codet_humaneval", "esc_last_letters"),
 )  # fmt: skip

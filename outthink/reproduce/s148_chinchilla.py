@@ -145,13 +145,13 @@ def _panels(law: LossLaw, own: Floats, gaps: Floats) -> tuple[Panel, ...]:
     return (
         Panel(
             "residuals, runs by their loss", "observed loss", "observed minus predicted (nats a token)",
-            (Line("refit", loss, own[order].tolist()),
-             Line("Hoffmann et al.'s constants", loss, gaps[order].tolist())),
+            (Line("refit", loss, own[order].tolist(), style="dots"),
+             Line("Hoffmann et al.'s constants", loss, gaps[order].tolist(), style="dots")),
             log=False,
         ),
         Panel(
             "exponent of the best size: bootstrap", "beta / (alpha + beta)", "share of draws below",
-            (Line("refit", drawn.tolist(), np.linspace(0, 1, len(drawn)).tolist(), dashed=True),),
+            (Line("refit", drawn.tolist(), np.linspace(0, 1, len(drawn)).tolist(), style="dashed"),),
             log=False,
         ),
     )  # fmt: skip
@@ -159,6 +159,6 @@ def _panels(law: LossLaw, own: Floats, gaps: Floats) -> tuple[Panel, ...]:
 
 REPRODUCTION = Reproduction(
     "S148", CLAIMS, measure,
-    full=Cost(seconds=240), quick=Cost(seconds=5),
+    full=Cost(seconds=50), quick=Cost(seconds=2),
     sets=("chinchilla",),
 )  # fmt: skip

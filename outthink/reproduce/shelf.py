@@ -56,6 +56,12 @@ def read(folder: Path, ident: str) -> Outcome | None:
     return None
 
 
+def summaries(folder: Path, idents: Iterable[str]) -> dict[str, str]:
+    """What each system with a result came to, in a few words."""
+    found = {ident: read(folder, ident) for ident in idents}
+    return {ident: outcome.summary for ident, outcome in found.items() if outcome}
+
+
 def measured(claim: Judged) -> str:
     """A value with its interval; an exact one alone."""
     if math.isnan(claim.value):
@@ -70,12 +76,13 @@ def table(outcomes: Iterable[Outcome]) -> str:
     """A Markdown table for each result: claim, setting, expected, measured, verdict."""
     lines: list[str] = []
     for o in outcomes:
-        marks = "; quick: few problems, not for the record" if o.quick else ""
+        calls = f"{o.calls:,} calls ({o.stored_calls:,} of them made before, from the store)"
+        spent = f", {calls}, {o.tokens:,} tokens" if o.calls else ""
         lines += [
-            f"### {o.ident} {o.name}: {o.verdict}",
+            f"### {o.ident} {o.name}: {o.summary}",
             "",
-            f"Measured {o.date[:10]}, seed {o.seed}, {o.seconds:.0f} s, "
-            f"outthink {o.versions['outthink']}{marks}.",
+            f"Measured {o.date[:10]}, seed {o.seed}, {o.seconds:.0f} s{spent}; "
+            f"{', '.join(f'{k} {v[:12]}' if '@' not in v else v for k, v in o.versions.items())}.",
             "",
             "| claim (source) | setting and statistic | published | rule, fixed beforehand "
             "| measured (95 % interval) | verdict |",
