@@ -1,4 +1,4 @@
-"""Run the store's tests against a real PostgreSQL: ``python scripts/test_postgres.py [PYTEST ARGS]``.
+"""Run the tests of stores against a real PostgreSQL: ``python scripts/test_postgres.py [PYTEST ARGS]``.
 
 Uses the server named by ``OUTTHINK_TEST_POSTGRES`` (a ``postgresql://`` URL) if there is one.  Else
 it starts a server of its own in a temporary directory, on a free port of this machine, and stops and
@@ -102,7 +102,14 @@ def main() -> int:
     root = Path(__file__).resolve().parent.parent
     named = os.environ.get("OUTTHINK_TEST_POSTGRES", "")
     with contextlib.nullcontext(named) if named else server() as url:
-        command = [sys.executable, "-m", "pytest", "tests/store", *sys.argv[1:]]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "tests/store",
+            "tests/lab/test_bench.py",
+            *sys.argv[1:],
+        ]
         environment = {**os.environ, "OUTTHINK_TEST_POSTGRES": url}
         return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 

@@ -220,6 +220,15 @@ def test_a_server_that_recovers_is_tried_again_at_the_end(design, tmp_path, flak
     assert seen[-1].failed == 0
 
 
+def test_benches_that_share_a_store_pay_once(design, tmp_path, flaky, url):
+    first = run(design, tmp_path / "a", store=url)
+    asked = flaky.asked
+    second = run(design, tmp_path / "b", store=url)
+    assert flaky.asked == asked
+    assert facts(second) == facts(first)
+    assert not (tmp_path / "a" / "calls.db").exists()
+
+
 def test_a_wrong_key_ends_the_bench_at_once(design, tmp_path, flaky):
     flaky.broken["number"] = NotAuthorised("wrong key")
     with pytest.raises(NotAuthorised):

@@ -683,7 +683,7 @@ def test_a_server_that_sends_elsewhere_is_not_followed_with_the_key():
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("address", "said"),
     [
         ("http://[::1", "no address"),
         ("http://h:99999999/v1", "no address"),
@@ -695,12 +695,12 @@ def test_a_server_that_sends_elsewhere_is_not_followed_with_the_key():
         ("http://h/v1?key=hunter2", "ends before"),
     ],
 )
-def test_what_is_no_address_is_refused_and_its_secrets_not_repeated(url, said, monkeypatch):
+def test_what_is_no_address_is_refused_and_its_secrets_not_repeated(address, said, monkeypatch):
     with pytest.raises(BadInput, match=said) as caught:
-        OpenAI("m", base_url=url)
+        OpenAI("m", base_url=address)
     assert "hunter2@" not in str(caught.value)
     assert "user" not in str(caught.value)
-    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
     with pytest.raises(BadInput, match="OPENAI_BASE_URL"):
         OpenAI("m").open()
 
