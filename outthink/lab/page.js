@@ -520,7 +520,8 @@ function moreCharts() {
           lines: [arm.label, `${percent(c)} % answered`, `${percent(1 - a[i])} % of them wrong [${percent(less(high[i]))}, ${percent(less(low[i]))}]`] };
       }) }));
       chart(inner, { label: "Risk against coverage", height: 300, lines, x: { ...whole, label: "coverage (% answered, surest first)" },
-        y: { ...shares(lines.flatMap((line) => line.points.map((p) => p.y)), 0), label: "risk (% wrong)" } });
+        // few answers say little: where less than half is answered a band may leave the picture
+        y: { ...shares(lines.flatMap((line) => line.points.flatMap((p) => (p.x < 0.5 ? [p.y] : [p.y, p.high]))), 0), label: "risk (% wrong)" } });
     });
     add("Reliability", (inner) => {
       const lines = sure.map((arm) => {
