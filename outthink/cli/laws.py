@@ -83,7 +83,7 @@ def list_() -> None:
 # -- fit -----------------------------------------------------------------------------------------
 
 _data = click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
+    "--data", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
     help="The folder of the recorded sets, where FILE names one.",
 )  # fmt: skip
 _draws = click.option(
@@ -270,7 +270,7 @@ SETS = ("tot_game24_io", "tot_game24_cot", "codet_humaneval", "esc_last_letters"
 
 
 @laws.command("check")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--set", "sets", multiple=True, metavar="NAME", help="Only this set; may be repeated."
 )

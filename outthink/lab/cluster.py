@@ -35,7 +35,8 @@ def on_ray(address: str | None = None, workers: int | None = None) -> Executor:
         if not jobs:
             return
         if not ray.is_initialized():
-            await anyio.to_thread.run_sync(_connect, ray, address, workers)
+            # in this thread: what Ray starts ends with the thread that started it
+            _connect(ray, address, workers)
         machines = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
         if len(machines) > 1 and "://" not in plan.store:
             raise BadInput(

@@ -12,6 +12,9 @@ by maximum likelihood to the counts.  They agree in the tail: with z = 0 the sha
 k^-alpha, a power law that comes from the problems that are hardest, not from any single one, each of
 which is solved exponentially fast.
 
+Far beyond the samples both are as good as what they assume of the problems not solved yet, and the interval
+takes that for true: where the two part, neither is to be believed.
+
 Sources: the power law is that of S053 (arXiv 2407.21787); why there is one, and that it can be read
 off the distribution of p_i, is Schaeffer et al. 2025 (arXiv 2502.17578).
 
