@@ -38,6 +38,8 @@ from outthink.cli.base import Flags
 from outthink.core import registry
 from outthink.core.budget import Budget
 from outthink.core.nouns import Problem
+from outthink.lab.design import sweep
+from outthink.lab.tasks import parse_task
 from outthink.verify.extract import reader_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -196,11 +198,17 @@ def check_command(args: Sequence[str], whole: bool = True) -> None:
         return
     with ctx.scope(cleanup=False), contextlib.suppress(click.exceptions.Exit):
         command.parse_args(ctx, rest)
+    # an option that may be given several times has a tuple of specs, with lists to sweep over
     for option, kind in (("model", "model"), ("strategy", "strategy")):
-        if ctx.params.get(option):
-            registry.build(ctx.params[option], kind)
-    if ctx.params.get("budget"):
+        given = ctx.params.get(option) or ()
+        for spec in given if isinstance(given, tuple) else ():
+            sweep(spec, kind)
+        if isinstance(given, str):
+            registry.build(given, kind)
+    if isinstance(ctx.params.get("budget"), str):
         Budget.parse(ctx.params["budget"])
+    if ctx.params.get("task"):
+        parse_task(ctx.params["task"])
     if ctx.params.get("reader"):
         reader_for(Problem.of("?"), ctx.params["reader"])
 
