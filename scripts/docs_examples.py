@@ -34,7 +34,7 @@ from click.testing import CliRunner
 from threadpoolctl import threadpool_limits
 
 from outthink.cli import app
-from outthink.cli.base import Flags
+from outthink.cli.base import Flags, Group
 from outthink.core import registry
 from outthink.core.budget import Budget
 from outthink.core.nouns import Problem
@@ -184,8 +184,8 @@ def check_command(args: Sequence[str], whole: bool = True) -> None:
     command: click.Command = app
     ctx = click.Context(app, info_name="outthink", obj=Flags(), **app.context_settings)
     rest = list(args)
-    while isinstance(command, click.Group):
-        _, rest, _ = command.make_parser(ctx).parse_args(rest)
+    while isinstance(command, Group):
+        _, rest, _ = command.make_parser(ctx).parse_args(command.whole(rest))
         if not rest:
             return
         name, *rest = rest

@@ -239,6 +239,14 @@ class Group(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"invoke_without_command": True, **kwargs})
 
+    def whole(self, args: list[str]) -> list[str]:
+        """The arguments with what may be left out."""
+        return args
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what was given, and what was left out of it."""
+        return super().parse_args(ctx, self.whole(args))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; without one, show the help."""
         result = super().invoke(ctx)

@@ -24,12 +24,12 @@ COLOURS = {"holds": "green", "does not hold": "red", "cannot tell": "yellow"}
 class _Runs(Group):
     """A group where ``outthink reproduce S053`` means ``outthink reproduce run S053``."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def whole(self, args: list[str]) -> list[str]:
         """Put ``run`` before what is no command of its own."""
         words = [a for a in args if not a.startswith("-")]
         if "--all" in args or (words and words[0] not in self.commands):
-            args = args if words[:1] == ["run"] else ["run", *args]
-        return super().parse_args(ctx, args)
+            return args if words[:1] == ["run"] else ["run", *args]
+        return args
 
 
 @click.group(cls=_Runs)
@@ -146,7 +146,7 @@ def _print_outcomes(screen: Console, outcomes: Sequence[Outcome]) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that can run here.")
 @click.option("--quick", is_flag=True, help="Little of everything, in seconds; does not count.")
 @click.option(
-    "--data", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="FOLDER",
+    "--data", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
     help="The folder of the recorded sets.",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Which problems, and what is drawn.")

@@ -27,6 +27,7 @@ from outthink.lab.stats import Estimate
 from outthink.reproduce.rules import Overall, Rule, Verdict, overall
 
 if TYPE_CHECKING:
+    from outthink.lab.pools import Pools
     from outthink.tasks.base import TaskProblem
     from outthink.train.evaluate import Result
 
@@ -132,6 +133,12 @@ class Trial:
         if folder is None or not folder.is_dir():
             raise WorldError(f"needs the recorded set {name}; name its folder: --data FOLDER")
         return folder
+
+    def pools(self, name: str) -> Pools:
+        """A recorded set as ``outthink.lab.recorded.known_set`` has it."""
+        from outthink.lab.recorded import known_set
+
+        return known_set(name, self.data or Path())
 
     def run(
         self,

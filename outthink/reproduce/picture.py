@@ -8,7 +8,7 @@ from typing import Any
 from outthink.reproduce.base import Outcome, Panel, Style
 from outthink.train.picture import COLOURS
 
-STYLES: dict[Style, str] = {"line": "o-", "dashed": "--", "dots": "o"}
+LINES: dict[Style, str] = {"line": "-", "dashed": "--", "dots": ""}
 
 
 def draw(outcome: Outcome, path: Path) -> None:
@@ -30,15 +30,22 @@ def draw(outcome: Outcome, path: Path) -> None:
 
 def _panel(ax: Any, panel: Panel) -> None:
     for i, line in enumerate(panel.lines):
-        colour = COLOURS[i % len(COLOURS)]
+        again, place = divmod(i, len(COLOURS))
+        colour, marker = COLOURS[place], "osD^v"[again % 5]
         ax.plot(
-            line.x, line.y, STYLES[line.style], color=colour, label=line.label, linewidth=1.3,
-            markersize=2.5,
+            line.x, line.y, color=colour, label=line.label, linewidth=1.3,
+            linestyle=LINES[line.style], marker="" if line.style == "dashed" else marker,
+            markersize=4 if len(line.x) == 1 else 2.5,
         )  # fmt: skip
         if len(line.low):
             ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
     if panel.log:
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        if max(max(line.x) for line in panel.lines) < 1e6:
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     if panel.log_y:
         ax.set_yscale("log")
     ax.spines[["top", "right"]].set_visible(False)

@@ -146,7 +146,8 @@ def measure(trial: Trial) -> Findings:
         for what, model, v, tokens in rows
     ]  # fmt: skip
     points = tuple(
-        Line(f"{what} ({model})", [tokens], [float(v.mean())]) for what, model, v, tokens in rows
+        Line(f"{what} ({model})", [tokens], [float(v.mean())], style="dots")
+        for what, model, v, tokens in rows
     )
     panel = Panel(f"chain {level}", "completion tokens", "accuracy", points)
     short = np.array(

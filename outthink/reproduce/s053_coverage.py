@@ -23,7 +23,6 @@ from outthink.lab.pools import Bools, Classes
 from outthink.lab.stats import mean_interval
 from outthink.laws.base import grid_of
 from outthink.laws.coverage import fit_power_law, pass_table
-from outthink.reproduce import _sets
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
 from outthink.reproduce.estimates import bootstrap, difference, exact
 from outthink.reproduce.rules import above, agrees, below, between
@@ -32,7 +31,7 @@ from outthink.select.coverage import maj_at_k
 GAME = "recorded: GPT-4 on Game of 24, 100 problems x 100 samples"
 HUMAN = "recorded: CodeGen-Mono-16B on HumanEval, 164 problems x 100 samples"
 LETTERS = "recorded: GPT-3.5 on last letters, 500 problems x 40 samples"
-TOT, CODET, PAPER = "arXiv 2305.10601, table 2", "arXiv 2207.10397, table 2", "arXiv 2407.21787"
+TOT, CODET, PAPER = "arXiv 2305.10601", "arXiv 2207.10397", "arXiv 2407.21787"
 
 LAW = "Coverage against samples is modelled by an exponentiated power law"
 ERROR = "law of a random quarter of the samples, predicted minus observed pass@{}"
@@ -43,7 +42,7 @@ def _law(setting: str, n: int) -> Claim:
     return Claim(
         text=LAW,
         published="no figure",
-        source=f"{PAPER}, section 3",
+        source=f"{PAPER}, abstract",
         setting=setting,
         statistic=ERROR.format(n),
         rule=rule,
@@ -106,7 +105,7 @@ CLAIMS = {
     "plateau": Claim(
         text="A majority vote stops gaining where coverage goes on",
         published="plateau beyond several hundred samples",
-        source=f"{PAPER}, section 4",
+        source=f"{PAPER}, abstract",
         setting=LETTERS,
         statistic="gain of coverage from 10 to 40 samples minus gain of the vote, paired",
         rule=above(0),
@@ -114,7 +113,7 @@ CLAIMS = {
     "vote": Claim(
         text="The vote itself gains next to nothing",
         published="plateau",
-        source=f"{PAPER}, section 4",
+        source=f"{PAPER}, abstract",
         setting=LETTERS,
         statistic="vote@40 minus vote@10, paired",
         rule=below(0.01),
@@ -125,10 +124,9 @@ CLAIMS = {
 def measure(trial: Trial) -> Findings:
     """All claims; quick takes fewer draws."""
     rng = trial.rng()
-    game = trial.folder("tot_game24")
-    io, cot = _sets.game24(game, "io"), _sets.game24(game, "cot")
-    human = _sets.humaneval(trial.folder("codet_humaneval"))
-    classes, letters = _sets.last_letters(trial.folder("esc_last_letters"))
+    names = ("tot_game24_io", "tot_game24_cot", "codet_humaneval", "esc_last_letters")
+    io, cot, human, letters = (trial.pools(name).right for name in names)
+    classes = trial.pools("esc_last_letters").classes
     series = {"io": io, "cot": cot, "humaneval": human, "letters": letters}
 
     measured = {

@@ -21,10 +21,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from outthink.core.nouns import Floats
-from outthink.lab.pools import Bools
 from outthink.lab.stats import mean_interval
-from outthink.reproduce import _sets
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
+from outthink.reproduce.codet import dual_agreement, matrix
 from outthink.reproduce.estimates import difference, exact
 from outthink.reproduce.live import one_sample, pools
 from outthink.reproduce.rules import above, agrees
@@ -34,7 +33,7 @@ from outthink.tasks import problems as problems_of
 from outthink.tasks.base import TaskProblem
 from outthink.train.evaluate import Result
 
-PAPER, CODET = "arXiv 2502.07191, abstract", "arXiv 2207.10397, table 2"
+PAPER, CODET = "arXiv 2502.07191, abstract", "arXiv 2207.10397"
 HUMAN = "recorded: CodeGen-Mono-16B on HumanEval, 164 problems x 100 samples, model-written tests"
 FLY = "live: fly on chain medium, 200 test problems, 8 samples"
 TEMPERATURES = (0.4, 0.7, 1.0, 1.3)
@@ -149,7 +148,7 @@ def measure(trial: Trial) -> Findings:
     panels = (
         Panel(f"fly, chain {level}: temperature", "temperature", "accuracy",
               (_line("one sample", at, one), _line(f"best of {n} (prm)", at, chosen)), log=False),
-        Panel(f"fly, chain {level}: methods", "completion tokens", "accuracy",
+        Panel(f"fly, chain {level}: methods, at equal samples", "model calls", "accuracy",
               tuple(_point(r) for r in results)),
     )  # fmt: skip
     return Findings(measured, tables, panels, [_repeats(judged, problems)])
@@ -165,8 +164,8 @@ def _repeats(r: Result, problems: Sequence[TaskProblem]) -> str:
     most = max(len(a.candidates) for a in r.answers)
     return (
         f"On self-evaluation: of {most} samples {np.mean([len(k) for k in kinds]):.1f} are different "
-        f"texts, of which {np.mean(right):.3f} are right. Right ones come several times, wrong ones each "
-        "in its own way: a random choice, as a vote, gains by that, and a score for each text does not."
+        f"texts, of which {np.mean(right):.3f} are right. A random choice counts a text as often as it "
+        "came, and so does a vote; a score for each text does not."
     )
 
 
@@ -183,25 +182,17 @@ def tuned(columns: Mapping[float, Floats]) -> Floats:
 
 def _selectors(trial: Trial) -> dict[str, Floats]:
     """The chance that each reward's choice among all samples is right, ``(problems,)``."""
-    folder = trial.folder("codet_humaneval")
-    right, passed = _sets.humaneval(folder), _sets.test_matrix(folder)
-    length = _sets.lengths(folder)
+    found, passed = trial.pools("codet_humaneval"), matrix(trial.folder("codet_humaneval"))
     rewards = {
         "dual agreement": [dual_agreement(rows) for rows in passed],
         "most tests": list(passed.sum(axis=2)),
-        "shortest": list(-length),
-        "random": [np.zeros(right.shape[1])] * len(right),
+        "shortest": list(-found.tokens),
+        "random": list(np.zeros(found.right.shape)),
     }
     return {
-        name: np.array([best_at_k(s, y, len(y)) for s, y in zip(scores, right, strict=True)])
+        name: np.array([best_at_k(s, y, len(y)) for s, y in zip(scores, found.right, strict=True)])
         for name, scores in rewards.items()
     }
-
-
-def dual_agreement(passed: Bools) -> Floats:
-    """CodeT's score of each sample: how many pass the same tests as it does, times those tests."""
-    _, group, count = np.unique(passed, axis=0, return_inverse=True, return_counts=True)
-    return np.asarray(count[group.ravel()] * passed.sum(axis=1), dtype=np.float64)
 
 
 def _mean(values: Floats) -> list[float]:
@@ -228,7 +219,8 @@ def _line(label: str, at: Sequence[float], columns: Mapping[float, Floats]) -> L
 
 def _point(r: Result) -> Line:
     label = r.contender.strategy.replace(", verifier=prm", "").replace(", prm=prm", "")
-    return Line(label, [float(r.tokens.mean())], [r.accuracy])
+    calls = float(np.mean([a.usage.calls for a in r.answers]))
+    return Line(label, [calls], [r.accuracy], style="dots")
 
 
 REPRODUCTION = Reproduction(

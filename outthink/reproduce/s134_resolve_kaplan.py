@@ -28,7 +28,7 @@ from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduc
 from outthink.reproduce.estimates import bootstrap, exact
 from outthink.reproduce.rules import above, agrees, between
 
-PAPER = "arXiv 2406.19146, figure 1 and stored fits"
+PAPER = "arXiv 2406.19146, the authors' stored fits"
 RUNS = "recorded: losses at 12 budgets of compute, RefinedWeb"
 #: name, (hparams, warmup, decay, param_count), published exponent
 STEPS: tuple[tuple[str, tuple[str, str, str, str], float], ...] = (

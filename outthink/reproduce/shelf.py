@@ -100,6 +100,10 @@ def table(outcomes: Iterable[Outcome]) -> str:
             for c in o.claims
         ]
         lines += ["", *(f"- {note}" for note in o.notes), *([""] if o.notes else [])]
+        for rows in o.tables.values():
+            head = list(dict.fromkeys(key for row in rows for key in row))
+            lines += [_row(*head), "|---" * len(head) + "|"]
+            lines += [_row(*(_cell(row.get(key)) for key in head)) for row in rows] + [""]
     return "\n".join(lines).rstrip() + "\n" if lines else "No results yet.\n"
 
 
@@ -118,6 +122,18 @@ def write_table(page: Path, text: str) -> None:
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
+
+
+def _cell(value: Any) -> str:
+    """A value of a table: a number, a text, (value, low, high), or values by name."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {_cell(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        middle, low, high = map(_cell, value)
+        return f"{middle} ({low} to {high})"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "" if value is None else str(value)
+    return str(value) if isinstance(value, int) else _number(value)
 
 
 def _number(value: float) -> str:

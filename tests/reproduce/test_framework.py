@@ -121,8 +121,10 @@ def test_the_table_is_written_between_its_marks(tmp_path):
     for cell in ("It gains", "3 points", "95 % interval above 0", "0.300 (0.200 to 0.400)"):
         assert cell in text
     assert "**does not hold**" in text
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows}) == 1
+    claims, table = [b.splitlines() for b in text.split("\n\n") if b.startswith("|")]
+    for rows in (claims, table):
+        assert len({row.count("|") for row in rows}) == 1
+    assert table == ["| k | gain |", "|---|---|", "| 1 | nan |"]
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path):

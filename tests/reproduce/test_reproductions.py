@@ -10,10 +10,11 @@ from outthink import reproduce as package
 from outthink.lab.stats import Estimate
 from outthink.reproduce import shelf
 from outthink.reproduce.base import reproduce
+from outthink.reproduce.codet import dual_agreement
 from outthink.reproduce.s017_verifier_free import within
 from outthink.reproduce.s053_coverage import _crossing
 from outthink.reproduce.s077_imperfect_verifiers import accepts, best_of, precision, simulated
-from outthink.reproduce.s098_bag_of_tricks import dual_agreement, tuned
+from outthink.reproduce.s098_bag_of_tricks import tuned
 from outthink.reproduce.s134_resolve_kaplan import slope
 
 ROOT = Path(__file__).parents[2]
