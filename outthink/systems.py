@@ -20,7 +20,10 @@ def _rows() -> tuple[dict[str, Any], ...]:
 
 
 def load() -> list[dict[str, Any]]:
-    """One row for each system: id, name, title, family, runs (spec or command), state, note."""
+    """One row for each system: id, name, title, family, runs (spec or command), state, note, verdict.
+
+    ``verdict`` is what its published claims came to when they were tried: ``outthink reproduce``.
+    """
     return [dict(row) for row in _rows()]
 
 

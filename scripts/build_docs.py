@@ -170,6 +170,8 @@ def systems_page() -> str:
             lines.append(f"`{system['runs']}`")
         if system["note"]:
             lines.append(plain(system["note"]))
+        if system["verdict"]:
+            lines.append(f"reproduced: {plain(system['verdict'])}")
         state = str(system["state"]).replace(" ", "&nbsp;")
         return (f'<a id="{ident.lower()}"></a>{ident}', "<br>".join(lines), state)
 

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 
 import outthink
-from outthink import systems
+from outthink import reproduce, systems
 from outthink.core import registry
 from outthink.core.errors import BadInput
+from outthink.reproduce.shelf import summaries
 
 QUESTION = "Ada has 8 stamps. Jade has 4 fewer than Ada. How many stamps has Jade?"
 
@@ -14,7 +17,27 @@ def test_every_seed_has_one_row():
     assert all(r["state"] in systems.STATES and r["name"] for r in systems.load())
 
 
-@pytest.mark.parametrize("row", [r for r in systems.load() if r["runs"]], ids=lambda r: r["id"])
+RUNS = [r for r in systems.load() if r["runs"]]
+
+
+@pytest.mark.parametrize(
+    "row", [r for r in RUNS if r["runs"].startswith("outthink ")], ids=lambda r: r["id"]
+)
+def test_a_study_runs_as_a_reproduction(row):
+    assert row["runs"] == f"outthink reproduce {row['id']}"
+    assert row["id"] in reproduce.known()
+
+
+def test_the_list_has_the_verdicts_of_the_folder():
+    folder = Path(__file__).parents[1] / "reproductions"
+    found = summaries(folder, reproduce.known())
+    assert found
+    assert {r["id"]: r["verdict"] for r in systems.load() if r["verdict"]} == found
+
+
+@pytest.mark.parametrize(
+    "row", [r for r in RUNS if not r["runs"].startswith("outthink ")], ids=lambda r: r["id"]
+)
 def test_what_is_said_to_run_runs(row):
     built = registry.build(row["runs"], "strategy")
     assert registry.build(registry.spec_of(built), "strategy") == built

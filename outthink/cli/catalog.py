@@ -362,6 +362,8 @@ def _print_systems(screen: Console, rows: list[dict[str, Any]], counts: Mapping[
         name = Text(str(row["name"]))
         if row.get("runs"):
             name.append(f"\n{row['runs']}", style="dim")
+        if row.get("verdict"):
+            name.append(f"\nreproduced: {row['verdict']}", style="dim")
         state = Text(str(row["state"]), style=STATES.get(str(row["state"]), "dim"))
         table.add_row(str(row["id"]), state, name)
     show_table(screen, table)
