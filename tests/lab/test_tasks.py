@@ -488,7 +488,7 @@ def test_the_hub_hands_its_rows_to_the_same_forms(monkeypatch):
     with pytest.raises(SpecError, match="rows=file alone"):
         parse_task('hub("a/b", rows=mmlu, answer=key)')
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingNeed, match="pip install datasets"):
+    with pytest.raises(MissingNeed, match=r"outthink\[hub\]"):
         choice.load()
 
 
