@@ -63,7 +63,7 @@ PAGES = {
     "task": (
         "tasks.md",
         "Tasks",
-        "",
+        "tasks",
         "A task is a set of problems whose answers are known: what a bench asks (its option `--task`). "
         "Options follow it after commas: `n` (how many), `seed` (which, or in which order), `skip`.",
     ),

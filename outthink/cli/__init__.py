@@ -15,7 +15,13 @@ from outthink.cli.base import app
 
 for section, commands in {
     "Answer": (solve.solve,),
-    "Look up": (catalog.strategies, catalog.verifiers, catalog.models, catalog.systems),
+    "Look up": (
+        catalog.strategies,
+        catalog.verifiers,
+        catalog.models,
+        catalog.tasks,
+        catalog.systems,
+    ),
     "Measure": (bench.bench, bench.compare, plan.plan, laws.laws, reproduce.reproduce),
     "Runs": (runs.runs, runs.show, runs.replay, runs.export),
     "This machine": (here.demo, here.doctor, fly.fly),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from outthink.cli.base import (
     FAILED,
     INTERRUPTED,
+    clean,
     common,
     complete,
     console,
@@ -22,7 +24,7 @@ from outthink.cli.base import (
     say,
     show_table,
 )
-from outthink.core.errors import BadInput
+from outthink.core.errors import BadInput, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,8 +90,12 @@ def _places(problems: int) -> int:
     return 3 if problems >= 500 else 2
 
 
-def print_summary(screen: Console, summary: Mapping[str, Any]) -> None:
-    """The table of arms, what sharing saved, what is missing, where the rest is."""
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
+def print_summary(screen: Console, summary: Mapping[str, Any], why: str | None = None) -> None:
+    """The table of arms, what sharing saved, what is missing; ``why`` is the error of a run."""
     from outthink.lab.summary import table
 
     rows, places = table(summary), _places(summary["problems"])
@@ -106,7 +112,8 @@ def print_summary(screen: Console, summary: Mapping[str, Any]) -> None:
         )
     show_table(screen, shown)
     share, missing = summary["sharing"], summary["failed"] + summary["unfinished"]
-    lines = [f"{summary['finished']:,} runs on {summary['problems']:,} problems; 95 % intervals"]
+    runs, problems = summary["finished"], summary["problems"]
+    lines = [f"{_many(runs, 'run')} on {_many(problems, 'problem')}; 95 % intervals"]
     if share["alone_tokens"] and share["saved"] > 0:
         lines.append(
             f"shared samples: {share['new_tokens']:,} completion tokens drawn for runs that cost "
@@ -114,9 +121,17 @@ def print_summary(screen: Console, summary: Mapping[str, Any]) -> None:
         )
     if missing:
         lines.append(
-            f"{summary['failed']:,} runs failed and {summary['unfinished']:,} are unfinished: "
+            f"{_many(summary['failed'], 'run')} failed and {summary['unfinished']:,} are unfinished: "
             "run it again to try them"
         )
+    if why:
+        lines.append(f"the first that failed: {clean(why)[:300]}")
+    ends = Counter[str]()
+    for arm in summary["arms"]:
+        ends.update({k: n for k, n in arm["stopped"].items() if k not in ("finished", "failed")})
+    if ends:
+        said = ", ".join(f"{n:,} by {reason}" for reason, n in ends.most_common())
+        lines.append(f"ended early, and counted as they were: {said}")
     for line in lines:
         screen.print(line)
 
@@ -135,7 +150,7 @@ def print_summary(screen: Console, summary: Mapping[str, Any]) -> None:
 )  # fmt: skip
 @click.option(
     "--strategy", "-s", multiple=True, metavar="SPEC", shell_complete=complete("strategy"),
-    help="A strategy; lists in it are swept: self_consistency(n=[1,4,16]).",
+    help="A strategy; lists in it are swept.  [default: self_consistency(n=[1,4,16])]",
 )  # fmt: skip
 @click.option(
     "--budget", "-b", multiple=True, metavar="LIMITS", help="What a run may spend: tokens=20k."
@@ -159,7 +174,7 @@ def print_summary(screen: Console, summary: Mapping[str, Any]) -> None:
 )
 @click.option(
     "--out", "-o", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-    help="Where everything is written; a bench that is there goes on.",
+    help="Where everything is written; a bench that is there goes on.  [default: bench]",
 )  # fmt: skip
 @click.option("--store", metavar="URL", help="Where calls are remembered.  [default: in DIR]")
 @click.option(
@@ -204,15 +219,26 @@ def bench(
     out_too, store_too = values.pop("out", "bench"), values.pop("store", None)
     where, store = out or Path(out_too), store or store_too
     folder = Folder(where)
-    if not values:
-        facts = folder.facts()
+    facts = folder.facts()
+    if facts is None and not values:
+        raise BadInput(
+            f"{where} holds no bench yet: say what to measure, as in outthink bench --task "
+            "'fly:chain,n=50' --strategy 'self_consistency(n=[1,4,16])' --out first"
+        )
+    if facts is not None:  # what is not said is as it was
+        for name, value in facts["design"].items():
+            short = {v: k for k, v in plural.items()}.get(name, name)
+            if name not in values and short not in values:
+                values[name] = value
+    try:
+        asked = Design.of(values, str(design) if design else "the design")
+    except SpecError as error:
         if facts is None:
-            raise BadInput(
-                f"{where} holds no bench yet: say what to measure, as in outthink bench --task "
-                "'fly:chain,n=50' --strategy 'self_consistency(n=[1,4,16])' --out first"
-            )
-        values = facts["design"]
-    asked = Design.of(values, str(design) if design else "the design")
+            raise
+        raise BadInput(
+            f"{' '.join(str(error).split())} (if the bench in {where} has a part of your own, name "
+            "its file: --import FILE)"
+        ) from None
     executor = here
     if ray is not None:
         from outthink.lab.cluster import on_ray
@@ -234,7 +260,7 @@ def bench(
     summary = report(results, folder)
 
     def show(screen: Console) -> None:
-        print_summary(screen, summary)
+        print_summary(screen, summary, next((r.error for r in results.runs if r.error), None))
         screen.print(f"report: {where / 'report.html'}")
 
     give(summary, show)

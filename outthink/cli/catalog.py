@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from outthink.core.registry import Entry
 
 STATES = {"ok": "green", "works": "green", "part": "yellow", "warn": "yellow", "missing": "yellow"}
-SINGULAR = {"strategy": "strategies", "verifier": "verifiers", "model": "models"}
+SINGULAR = {
+    "strategy": "strategies", "verifier": "verifiers", "model": "models", "task": "tasks",
+}  # fmt: skip
 
 
 def entry_of(kind: str, name: str) -> Entry:
@@ -255,6 +257,14 @@ def _catalogue(kind: str, name: str | None) -> None:
 def strategies(name: str | None) -> None:
     """List the strategies; NAME shows one with its parameters."""
     _catalogue("strategy", name)
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete("task"))
+@common
+def tasks(name: str | None) -> None:
+    """List the tasks that a bench can ask; NAME shows one with its parameters."""
+    _catalogue("task", name)
 
 
 @click.command()

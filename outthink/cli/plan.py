@@ -28,12 +28,13 @@ def print_advice(screen: Console, advice: Advice) -> None:
         screen.print(f"  nothing: {advice.reason}")
         return
     arm = advice.arm
-    screen.print(f"  {arm.strategy} on {arm.model}" + (f" within {arm.budget}" * bool(arm.budget)))
+    on = "" if " on " in arm.label else f" on {arm.model}"
+    screen.print(f"  {arm.label}{on}")
     if advice.expected is not None:
         screen.print(f"  expected accuracy {_shown(advice.expected)}, by halves")
-    units = {"completion_tokens": " completion tokens", "calls": " calls"}
-    units |= {"critical_seconds": " s on the critical path", "usd": " USD"}
-    costs = [f"{advice.costs[a].value:,.3g}{u}" for a, u in units.items() if a in advice.costs]
+    units = {"completion_tokens": "{:,.0f} completion tokens", "calls": "{:,.1f} calls"}
+    units |= {"critical_seconds": "{:.3g} s on the critical path", "usd": "{:.3g} USD"}
+    costs = [u.format(advice.costs[a].value) for a, u in units.items() if a in advice.costs]
     screen.print(f"  a problem costs {', '.join(costs)}")
     screen.print(f"  {advice.reason}")
     for label, gap in advice.rivals[:8]:
@@ -53,13 +54,15 @@ def print_levels(screen: Console, plan: DifficultyPlan) -> None:
         screen.print(f"  agreement {level.agreement:.2f} to {end:.2f}: {what}")
     gap = plan.over_best
     screen.print(
-        f"  expected accuracy {_shown(plan.expected)} at {plan.cost.value:,.4g} "
+        f"  expected accuracy {_shown(plan.expected)} at {plan.cost.value:,.0f} "
         f"{plan.axis.replace('_', ' ')} a problem, by halves"
     )
     screen.print(
         f"  over {plan.single} alone {gap.value:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})"
         + ("" if gap.low > 0 or gap.high < 0 else ": the data cannot tell them apart")
     )
+    if gap.value <= 0:
+        screen.print(f"  nothing speaks for spending by difficulty here: run {plan.single}")
 
 
 @click.command()

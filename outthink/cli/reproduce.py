@@ -57,9 +57,12 @@ _out = click.option(
 @common
 def list_(out: Path) -> None:
     """List the reproductions, with what they need and the verdicts so far."""
+    from outthink import systems
     from outthink.reproduce import find, known, shelf
 
     told = shelf.summaries(out, known())
+    # where nothing was run here, what the package's own record says
+    published = {r["id"]: f"{r['verdict']}, by the record" for r in systems.load() if r["verdict"]}
     rows: list[dict[str, Any]] = []
     for r in map(find, sorted(known())):
         rows.append(
@@ -69,7 +72,7 @@ def list_(out: Path) -> None:
                 "claims": len(r.claims),
                 "sets": list(r.sets),
                 "cost": str(r.full),
-                "verdict": told.get(r.ident),
+                "verdict": told.get(r.ident) or published.get(r.ident),
             }
         )
 

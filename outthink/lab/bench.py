@@ -111,8 +111,15 @@ async def abench(
 ) -> Results:
     """``bench`` for async code."""
     need_parquet()
-    folder = Folder(out)
-    choice = parse_task(design.task)
+    folder, choice = Folder(out), parse_task(design.task)
+    before = folder.facts()
+    if before is not None:
+        earlier = parse_task(before["design"]["task"])
+        if replace(earlier, n=None) == replace(choice, n=None):  # else the folder refuses
+            design = design.joined(Design.of(before["design"]))
+            wanted = [c.n if c.n is not None else c.task.usual for c in (earlier, choice)]
+            choice = replace(choice, n=None if None in wanted else max(w or 0 for w in wanted))
+            design = replace(design, task=choice.spec)
     problems = choice.load()
     check_gradable(problems)
     arms: dict[str, tuple[Arm, ...]] = {}
@@ -188,6 +195,9 @@ def bench(
     **fields: Any,
 ) -> Results:
     """Measure a design and write its report to the folder ``out``; a second call goes on from there.
+
+    A folder only grows: strategies, models, budgets, seeds and problems that were asked for before are
+    part of every later report in it.
 
     ``fields`` are those of ``Design`` where none is given: ``bench(task="fly:chain,n=50",
     strategies=["greedy", "self_consistency(n=[4,16])"], out="first")``.  ``store`` names the store of

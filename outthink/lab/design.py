@@ -176,6 +176,21 @@ class Design:
         """A design from a TOML file with the names of ``Design`` (or of the command's options)."""
         return cls.of(read_toml(path), str(path))
 
+    def joined(self, earlier: Design) -> Design:
+        """What this and an earlier design of the same task ask for together: a folder only grows."""
+
+        def both(name: str) -> tuple[str, ...]:
+            return tuple(dict.fromkeys((*getattr(earlier, name), *getattr(self, name))))
+
+        return dataclasses.replace(
+            self,
+            models=both("models"),
+            strategies=both("strategies"),
+            budgets=both("budgets"),
+            seeds=max(self.seeds, earlier.seeds),
+            baseline=self.baseline if self.baseline is not None else earlier.baseline,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return dataclasses.asdict(self)

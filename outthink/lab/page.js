@@ -704,8 +704,8 @@ function candidates(p, mine, m) {
 function texts(g, columns) {
   const many = (row, i) => (columns.length > 1 ? `score ${i + 1} ${short(row[5 + i])}` : `score ${short(row[5 + i])}`);
   const out = g.rows.map((row) => {
-    const [seed, place, tokens, logprob, text] = row;
-    const said = [summary.seeds.length > 1 ? `seed ${seed}` : null, `candidate ${place}`, `${count(tokens)} tokens`,
+    const [seed, times, tokens, logprob, text] = row;
+    const said = [summary.seeds.length > 1 ? `seed ${seed}` : null, times > 1 ? `drawn ${count(times)} times` : null, `${count(tokens)} tokens`,
       ...columns.map((_, i) => (row[5 + i] === null || row[5 + i] === undefined ? null : many(row, i))),
       logprob === null ? null : `logprob ${short(logprob)}`, text < 0 ? "text left out" : null].filter(Boolean).join(" · ");
     const box = h("details", {}, h("summary", {}, said));
@@ -714,7 +714,7 @@ function texts(g, columns) {
     });
     return box;
   });
-  if (g.rows.length < g.count) out.push(h("p", { class: "note" }, `${count(g.count - g.rows.length)} more were left out to keep the page small.`));
+  if (g.rows.length < g.distinct) out.push(h("p", { class: "note" }, `${count(g.distinct - g.rows.length)} more were left out to keep the page small.`));
   return h("div", { class: "texts" }, out);
 }
 

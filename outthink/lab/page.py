@@ -296,14 +296,18 @@ def _grouped(samples: Sequence[SampleRow]) -> list[list[SampleRow]]:
         said = names.setdefault((s.model, s.seed, s.group), s.answer) if s.group >= 0 else None
         found.setdefault((s.model, said, s.right), []).append(s)
     order = list(dict.fromkeys(s.model for s in samples))
-    return sorted(found.values(), key=lambda group: (order.index(group[0].model), -len(group)))
+
+    def most(group: list[SampleRow]) -> tuple[int, int]:
+        return order.index(group[0].model), -sum(s.count for s in group)
+
+    return sorted(found.values(), key=most)
 
 
 def _answer(
     group: Sequence[SampleRow], models: Sequence[str], scores: Scores, strings: Strings
 ) -> dict[str, Any]:
     """An answer of a model: how often, mean tokens, highest scores, mean log probability."""
-    first = group[0]
+    first, count = group[0], sum(s.count for s in group)
     logprobs = [s.logprob for s in group if s.logprob is not None and math.isfinite(s.logprob)]
     columns = zip(*(scores.of(s) for s in group), strict=True)
     known = [[v for v in column if v is not None] for column in columns]
@@ -311,8 +315,9 @@ def _answer(
         "model": models.index(first.model),
         "answer": strings.add(first.answer if first.group >= 0 else None),
         "right": int(first.right),
-        "count": len(group),
-        "tokens": _number(sum(s.tokens for s in group) / len(group)),
+        "count": count,
+        "distinct": len(group),
+        "tokens": _number(sum(s.tokens * s.count for s in group) / count),
         "scores": [max(column) if column else None for column in known],
         "logprob": _number(sum(logprobs) / len(logprobs)) if logprobs else None,
         "rows": [],
@@ -327,7 +332,7 @@ def _fill(
 ) -> tuple[int, int]:
     """Put candidates into the problems' answers while there is room; how many, and with text.
 
-    A row is: seed, number, tokens, log probability, the number of its text or -1, scores.
+    A row is: seed, how often it was drawn, tokens, log probability, the number of its text or -1, scores.
     """
     waiting = [
         (rank, place, g, sample)
@@ -339,7 +344,7 @@ def _fill(
     room -= strings.size
     shown = texts = 0
     for _, place, g, s in waiting:
-        row: Row = [s.seed, s.number, s.tokens, _number(s.logprob), -1, *scores.of(s)]
+        row: Row = [s.seed, s.count, s.tokens, _number(s.logprob), -1, *scores.of(s)]
         # twelve bytes: the comma, and the number of a text in place of -1
         size = len(encode(row)) + 12
         if size > room:

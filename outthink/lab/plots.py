@@ -171,7 +171,7 @@ def _legend(figure: Any, ax: Any) -> Any:
 
 
 def _share(value: float, _: Any = None) -> str:
-    return f"{100 * value:.0f}"
+    return f"{100 * value:.4g}"
 
 
 def _percent(ax: Any, label: str, low: float, high: float, which: str = "y") -> None:
@@ -269,19 +269,27 @@ def _ceilings(
     Each arm's coverage stands at the arm's own cost, so the gap to its accuracy is what choosing
     loses.  Series that choose among the same candidates have the same line, which is drawn once.
     """
-    drawn: set[tuple[tuple[float, float], ...]] = set()
-    label: str | None = "coverage: any candidate right"
+    lines: list[tuple[dict[int, float], dict[float, float], Arm]] = []
     for row in series:
         mine = [named[a] for a in row["arms"] if a in named and named[a]["coverage"]]
-        points = [(_cost(a, "completion_tokens"), a["coverage"]["value"][-1]) for a in mine]
-        if not points or any(set(points) <= set(other) for other in drawn):
-            continue
-        drawn.add(tuple(points))
-        marker = styles.of(_key(mine[0]))["marker"]
-        ax.plot(*zip(*points, strict=True), "--", color=GREY, lw=0.9, marker=marker, ms=3,
-                mfc="white", mew=0.7, label=label)  # fmt: skip
+        for arm in mine:
+            table = arm["coverage"]
+            known = dict(zip(table["k"], table["value"], strict=True))
+            point = {_cost(arm, "completion_tokens"): table["value"][-1]}
+            for values, points, _ in lines:
+                if all(abs(values[k] - v) < 1e-9 for k, v in known.items() if k in values):
+                    values.update(known)
+                    points.update(point)
+                    break
+            else:
+                lines.append((known, point, arm))
+    label: str | None = "coverage: any candidate right"
+    for _, points, arm in lines:
+        marker = styles.of(_key(arm))["marker"]
+        ax.plot(*zip(*sorted(points.items()), strict=True), "--", color=GREY, lw=0.9,
+                marker=marker, ms=3, mfc="white", mew=0.7, label=label)  # fmt: skip
         label = None
-    return [y for line in drawn for _, y in line]
+    return [y for _, points, _ in lines for y in points.values()]
 
 
 def _band(ax: Any, x: Sequence[float], table: Mapping[str, Any], colour: str) -> None:

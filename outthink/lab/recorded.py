@@ -39,6 +39,7 @@ COLUMNS = {
     "right": ("right", "correct", "is_correct"),
     "reference": ("reference", "gold", "ground_truth", "target", "answer"),
     "tokens": ("tokens", "completion_tokens", "total_tokens"),
+    "count": ("count",),
 }
 
 
@@ -122,7 +123,8 @@ def read_pools(
 
     Columns that are not named are found by their usual names (``COLUMNS``; scores: those with
     ``score``, ``reward`` or ``logprob`` in the name).  Without a column of what is right, a sample is
-    right whose answer has the normal form of the reference.  Without tokens each sample costs 1, and
+    right whose answer has the normal form of the reference.  A row of one sample may have a ``count`` of
+    as many like it.  Without tokens each sample costs 1, and
     the unit is ``samples``.  Raises ``BadInput`` that names the file and the row, from 1 on.
     """
     table = read_table(str(path), "pools")
@@ -155,7 +157,7 @@ class _Columns:
         self.reads = bool(read is None or (whole and not isinstance(row.get(read), list)))
         self.answer = text if self.reads else read
         self.problem = find("problem")
-        self.right, self.tokens = find("right"), find("tokens")
+        self.right, self.tokens, self.count = find("right"), find("tokens"), find("count")
         self.reference = find("reference", self.answer)
         self.lists = isinstance(row.get(self.answer or ""), list)
         kinds = ("score", "reward", "logprob")
@@ -196,7 +198,10 @@ class _Columns:
             raise self.table.wrong(f"has no {self.problem}", number)
         answers = row.get(self.answer or "")
         if not self.lists:
-            return [self._sample(name, row, number)]
+            times = self._number(row, self.count, number) if self.count else 1.0
+            if times < 1 or times != int(times):
+                raise self.table.wrong(f"has {times:g} in {self.count}: a whole number", number)
+            return [self._sample(name, row, number)] * int(times)
         if not isinstance(answers, list):
             raise self.table.wrong(f"has no list in {self.answer}", number)
         wide = [c for c in (self.answer, self.right, self.tokens, *self.scores) if c]

@@ -79,6 +79,7 @@ class RunRow:
 class SampleRow:
     """One candidate text of a (model, problem, seed): ``number`` is what ``RunRow.candidates`` holds.
 
+    ``count`` is how many samples have this text, ``tokens`` and ``logprob`` are those of one.
     ``group`` numbers its answer among those of the (model, problem, seed), -1 for none.
     """
 
@@ -92,9 +93,10 @@ class SampleRow:
     right: bool
     tokens: int
     logprob: float | None = None
+    count: int = 1
 
 
-@dataclass
+@dataclass(repr=False)
 class Results:
     """A bench, whole: ``facts`` has the design, the task, versions and dates, plain values all.
 
@@ -108,6 +110,16 @@ class Results:
     samples: list[SampleRow] = field(default_factory=list)
     questions: Mapping[str, str] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        done = sum(run.right is not None for run in self.runs)
+        return f"Results({len(self.arms)} arms, {len(self.questions)} problems, {done} runs)"
+
+    def summary(self, baseline: str | None = None) -> dict[str, Any]:
+        """The figures with their intervals; see ``outthink.lab.summary.summarise``."""
+        from outthink.lab.summary import summarise
+
+        return summarise(self, baseline or self.facts.get("baseline"))
 
     @property
     def problems(self) -> list[str]:

@@ -123,7 +123,9 @@ def hub_table(name: str, subset: str, split: str) -> Table:
     try:
         from datasets import load_dataset
     except ImportError:
-        raise MissingNeed("hub: the library datasets is absent: pip install 'outthink[hub]'") from None
+        raise MissingNeed(
+            "hub: the library datasets is absent: pip install 'outthink[hub]'"
+        ) from None
     try:
         rows = list(load_dataset(name, subset or None, split=split))
     except Exception as error:  # the library raises whatever its own parts do

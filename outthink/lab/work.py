@@ -75,6 +75,8 @@ class _Group:
         self.model, self.problem, self.seed, self.reader = model, problem, seed, reader
         #: each distinct text with a sample that has it, in order of first appearance
         self.texts: dict[str, Sample | None] = {}
+        #: where in the tree of samples each text was written
+        self.places: dict[str, set[tuple[int, ...]]] = {}
         self.drawn: set[tuple[str, tuple[int, ...], str]] = set()
         self.done: dict[str, tuple[RunRow, Answer | None]] = {}
 
@@ -110,6 +112,7 @@ class _Group:
                 fresh += sample.tokens
         for sample in answer.candidates:
             self.texts.setdefault(sample.text, sample)
+            self.places.setdefault(sample.text, set()).add(sample.node)
         self.texts.setdefault(answer.text, None)
         usage = answer.usage
         row = replace(
@@ -160,6 +163,7 @@ class _Group:
                 bool(right[text]),
                 sample.total_tokens,
                 sample.total_logprob,
+                len(self.places[text]),
             )
             for i, (text, sample) in enumerate(self.texts.items())
             if sample is not None

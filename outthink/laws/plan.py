@@ -151,7 +151,7 @@ def _within(bench: _Bench, limits: Budget, axis: str) -> Advice:
         cost = bench.costs[axis_of(unit)][least].mean()
         label = bench.found.labels[least]
         return Advice(
-            goal, None, f"no arm is within it: {label} costs {cost:,.6g} {unit} a problem"
+            goal, None, f"no arm is within it: {label} costs {cost:,.4g} {unit} a problem"
         )
 
     def choose(some: Any) -> int | None:
@@ -219,12 +219,11 @@ def _for_target(bench: _Bench, target: float, axis: str) -> Advice:
 
 
 def _rivals(bench: _Bench, best: int, fit: Sequence[int]) -> tuple[tuple[str, Difference], ...]:
-    """The arms that may be as accurate, by Holm's correction over all of them."""
+    """The arms that may be as accurate: the interval of their difference holds 0."""
     others = [i for i in fit if i != best]
     gaps = [stats.share_difference(bench.right[i], bench.right[best], bench.runs) for i in others]
-    ps = stats.holm([gap.p for gap in gaps]) if gaps else []
     near = [
-        (bench.found.labels[i], gap) for i, gap, p in zip(others, gaps, ps, strict=True) if p > 0.05
+        (bench.found.labels[i], gap) for i, gap in zip(others, gaps, strict=True) if gap.high >= 0
     ]
     return tuple(sorted(near, key=lambda pair: -pair[1].value))
 
@@ -305,7 +304,7 @@ class _Rows:
     """One model's arms in rows, one a run of the probe: (problem, seed)."""
 
     def __init__(self, found: Columns, arms: Sequence[int], probe: int, axis: str) -> None:
-        right = found.right[arms]
+        self.axis, right = axis, found.right[arms]
         whole = np.isfinite(right).all(axis=0)
         self.problem: Ints = np.nonzero(whole)[0]
         self.right: Floats = right[:, whole]
@@ -326,8 +325,8 @@ def by_difficulty(
     """The best arm for each level of agreement of ``probe`` samples, within one limit on the mean cost.
 
     The probe is a plain vote of the bench (``self_consistency(n=probe)``): the narrowest of at least 3
-    unless said.  Arms within a budget of their own are left out.  Raises ``BadInput`` where the bench
-    has no such vote, or nothing fits.
+    unless said.  Where the bench has several budgets, only arms within its first are considered.
+    Raises ``BadInput`` where the bench has no such vote, or nothing fits.
     """
     asked = Budget.parse(budget) if isinstance(budget, str) else budget
     limits = asked.limits()
@@ -339,7 +338,8 @@ def by_difficulty(
     name = models[0] if model is None else model
     if name not in models:
         raise BadInput(f"the bench has no model {name!r}; it has {', '.join(models)}")
-    arms = [i for i, arm in enumerate(results.arms) if arm.model == name and not arm.budget]
+    within = next(arm.budget for arm in results.arms if arm.model == name)
+    arms = [i for i, arm in enumerate(results.arms) if arm.model == name and arm.budget == within]
     votes = {
         n: place
         for place, i in enumerate(arms)
@@ -429,7 +429,8 @@ def _allocate(rows: _Rows, some: Any, bound: float) -> tuple[Floats, tuple[int, 
             best = (got, -paid, arms)
     if best is None:
         least = float(cost.min(axis=1).sum()) / len(agreement)
-        raise BadInput(f"no plan is within {bound:g}: the cheapest costs {least:,.6g} a problem")
+        unit = AXES[rows.axis]
+        raise BadInput(f"no plan is within {bound:,g} {unit}: the cheapest costs {least:,.4g}")
     return bounds, best[2]
 
 

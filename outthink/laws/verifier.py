@@ -212,6 +212,8 @@ def fit_verifier(
     """Fit p, f and g to recorded samples: the verifier accepts a score of at least ``threshold``.
 
     ``score`` names the verifier (the only one, unless told).  A sample without a score is rejected.
+    The ceiling counts what was accepted, 0 for a problem where nothing was; predictions smooth it, and
+    may from few samples pass it.
     """
     accepted = accepted_by(pools, score, threshold)
     there = pools.present.any(axis=1)
@@ -244,10 +246,16 @@ def fit_verifier(
 def accepted_by(pools: Pools, score: str | None, threshold: float) -> Bools:
     """Which samples the verifier accepts."""
     names = list(pools.scores)
-    if score is None and len(names) == 1:
-        score = names[0]
-    if score is None or score not in pools.scores:
-        raise BadInput(f"no scores {score!r} in the pools{nearest(score or '', names)}")
+    # how likely a model finds its own text is no verdict
+    verdicts = [name for name in names if name != "logprob"]
+    if score is None and len(verdicts) == 1:
+        score = verdicts[0]
+    if score is None:
+        many = f"several scores ({', '.join(verdicts)}): name one with score" if verdicts else ""
+        none = "no verifier's scores: of a bench, take an arm that has some, such as best_of_n"
+        raise BadInput(f"the pools have {many or none}")
+    if score not in pools.scores:
+        raise BadInput(f"no scores {score!r} in the pools{nearest(score, names)}")
     with np.errstate(invalid="ignore"):
         return np.asarray(pools.scores[score] >= threshold)
 

@@ -24,7 +24,8 @@ class Replay:
     """Samples recorded in a JSON-lines file (or ``.gz``): sample i of a question is its i-th record.
 
     A row has the question (``question``, ``problem``, ``prompt`` or ``messages``) and ``completions``
-    (a list) or one ``completion``; ``completion_tokens`` may give their lengths.
+    (a list) or one ``completion``; ``completion_tokens`` may give their lengths.  A question whose
+    options a task wrote below it (``A. ...``) is found without them too.
     """
 
     path: str
@@ -91,6 +92,8 @@ class ReplayModel:
         """The recorded samples at the places of these samples in the run."""
         question = "\n".join(text_of(m.get("content")) for m in request.messages).strip()
         book = self._texts.get(question)
+        if book is None:  # a task writes the options below the question
+            book = self._texts.get(question.partition("\n\nA. ")[0])
         if book is None:
             raise Refused(f"{self.name} holds nothing for this question: {question[:80]!r}")
         out = []

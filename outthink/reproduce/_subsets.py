@@ -38,14 +38,16 @@ def curve(
     over random subsets.  A sample without an answer cannot win.
     """
     if choice == "vote":
-        return np.array([[b.accuracy(k) for k in sizes] for b in ballots_of(found)])
+        # errors of rounding would be differences where there are none
+        exact = [[b.accuracy(k) for k in sizes] for b in ballots_of(found)]
+        return np.asarray(np.round(exact, 10))
     if scores is None:
         raise ValueError(f"the rule {choice} needs scores")
     read = found.classes >= 0
     if choice == "best":
         able = np.where(read, scores, -1.0)
         pairs = zip(able, found.right & read, strict=True)
-        return np.array([best_of_subsets(s, y, sizes) for s, y in pairs])
+        return np.asarray(np.round([best_of_subsets(s, y, sizes) for s, y in pairs], 10))
     rng = np.random.default_rng(0) if rng is None else rng
     return np.array([_weighted(found, scores, i, sizes, rng) for i in range(len(found))])
 
@@ -72,3 +74,17 @@ def _weighted(
 def at(table: Floats, sizes: Sequence[int], x: float) -> Floats:
     """Each problem's accuracy at ``x`` samples, linear between sizes and level beyond: ``(problems,)``."""
     return np.array([np.interp(x, sizes, row) for row in table])
+
+
+def samples_to_match(accuracy: Floats, target: float) -> float:
+    """How many samples a rising curve (of 1, 2, ... samples) needs for an accuracy; linear between.
+
+    1 where one sample has it, NaN where none does.
+    """
+    top = np.maximum.accumulate(accuracy)
+    if target > top[-1]:
+        return float("nan")
+    i = int(np.argmax(top >= target))
+    if i == 0:
+        return 1.0
+    return float(i + (target - top[i - 1]) / (top[i] - top[i - 1]))

@@ -82,6 +82,10 @@ def test_rows_agree_with_the_candidates_they_name(design, tmp_path):
         assert (row.right, row.answer) == (sample.right, sample.answer)
         assert sample.right == (sample.answer == results.references[row.problem])
         assert row.completion_tokens == sample.tokens
+    for row in results.of("self_consistency(n=8)"):
+        mine = [by_number[row.problem, row.seed, i] for i in set(row.candidates)]
+        assert sum(s.count for s in mine) == 8
+        assert all(row.candidates.count(s.number) == s.count for s in mine)
     for row in results.of(results.arms[-1]):
         assert len(row.scores) == len(row.candidates) == 8
 
@@ -102,6 +106,15 @@ def test_a_finished_bench_runs_nothing_again_and_a_wider_one_only_what_is_new(de
     more = run(replace(design, strategies=(*SWEEP, "greedy")), out)
     assert [r for r in facts(more) if r.arm != "greedy"] == facts(first)
     assert len(more.of("greedy")) == 24
+
+
+def test_a_folder_only_grows(design, tmp_path):
+    out = tmp_path / "out"
+    first = run(design, out)
+    again = run(replace(design, strategies=("greedy",), task=design.task + ",n=3", seeds=1), out)
+    assert [r for r in facts(again) if r.arm != "greedy"] == facts(first)
+    assert len(again.of("greedy")) == 24
+    assert Folder(out).facts()["baseline"] == first.facts["baseline"]
 
 
 def test_more_problems_of_the_same_task_go_into_the_same_folder(design, tmp_path):

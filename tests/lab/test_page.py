@@ -146,9 +146,10 @@ def test_what_was_measured_comes_back_from_the_page(results, summary, text):
                 runs.append((label, name, seed, right, strings[answer], float(confidence), tokens, calls,
                              strings[stopped], strings[error], count))  # fmt: skip
         for group in p["answers"]:
-            assert group["count"] == len(group["rows"])
-            for seed, number, tokens, logprob, said, *_ in group["rows"]:
-                samples.append((data["models"][group["model"]], name, seed, number, strings[said],
+            assert group["distinct"] == len(group["rows"])
+            assert group["count"] == sum(row[1] for row in group["rows"])
+            for seed, times, tokens, logprob, said, *_ in group["rows"]:
+                samples.append((data["models"][group["model"]], name, seed, times, strings[said],
                                 bool(group["right"]), tokens, logprob))  # fmt: skip
 
     assert sorted(map(repr, runs)) == sorted(
@@ -156,7 +157,7 @@ def test_what_was_measured_comes_back_from_the_page(results, summary, text):
               r.calls, r.stopped, r.error, len(r.candidates))) for r in results.runs
     )  # fmt: skip
     assert sorted(s[:6] for s in samples) == sorted(
-        (s.model, s.problem, s.seed, s.number, s.text, s.right) for s in results.samples
+        (s.model, s.problem, s.seed, s.count, s.text, s.right) for s in results.samples
     )
     assert data["left"] == {"problems": 0, "candidates": 0, "texts": 0, "cut": 0, "limit": LIMIT,
                             "characters": TEXT}  # fmt: skip

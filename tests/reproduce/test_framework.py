@@ -158,7 +158,7 @@ def test_every_reproduction_is_of_a_known_system_and_has_what_it_needs_to_say():
 
 
 def test_an_unknown_id_gives_the_nearest_and_all():
-    with pytest.raises(BadInput, match=r"did you mean 'S053'.*S017, S053"):
+    with pytest.raises(BadInput, match=r"did you mean 'S053'.*S017, .*S053"):
         package.find("S53")
     with pytest.raises(BadInput, match=r"S001 \(lacot\) has no reproduction; there are: S017"):
         package.find("S001")
@@ -243,7 +243,8 @@ def test_wrong_input_ends_with_2(call, args):
 
 
 def test_list_and_table_show_the_results(call, tmp_path):
-    assert '"verdict": null' in call("list", "--json").stdout
+    # nothing was run here: what the package's own record says
+    assert "by the record" in call("list").stdout
     call("run", "S053")
     shown = call("list").stdout
     assert "S053" in shown
