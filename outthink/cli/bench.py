@@ -204,7 +204,7 @@ def bench(
     import anyio
 
     from outthink.lab.bench import abench, here
-    from outthink.lab.design import Design, read_toml
+    from outthink.lab.design import Design, beginning, read_toml
     from outthink.lab.folder import Folder
     from outthink.lab.report import report
 
@@ -246,6 +246,11 @@ def bench(
         executor = on_ray(None if ray == LOCAL else ray)
     if only:
         results = folder.load()
+        if said:
+            if set(said) != {"baseline"}:
+                raise BadInput("--report runs nothing: only --baseline and --out go with it")
+            labels = tuple(arm.label for arm in results.arms)
+            results.facts["baseline"] = beginning(said["baseline"], labels)
     else:
         with _watched(quiet or flags().json) as progress:
 

@@ -25,6 +25,7 @@ from outthink.api import (
     parts_of,
 )
 from outthink.core.budget import Budget
+from outthink.core.errors import BadInput
 from outthink.core.nouns import Problem
 from outthink.core.registry import build
 from outthink.core.run import _unwrapped
@@ -34,6 +35,7 @@ from outthink.lab.grade import check_gradable
 from outthink.lab.records import FORMAT, Arm, Results
 from outthink.lab.tasks import TaskChoice, parse_task
 from outthink.lab.work import Group, run_group
+from outthink.store.address import Address
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,10 @@ async def abench(
         arms[arm.model] = (*arms.get(arm.model, ()), arm)
     design.base()
     reader = design.reader or choice.reader
-    plan = Plan(design, choice, arms, reader, store or folder.store)
+    plan = Plan(design, choice, arms, reader, _store(folder, before, store))
+    # what a spec names and does not hold, such as the file of a plan
+    strategies = {arm.strategy: build(arm.strategy, "strategy") for arm in design.arms()}
+    prints = {s: p.fingerprint for s, p in strategies.items() if hasattr(p, "fingerprint")}
     names = {model: await _checked(model, mine) for model, mine in arms.items()}
     folder.begin(
         {
@@ -138,6 +143,8 @@ async def abench(
             "task": replace(choice, n=None).spec,
             "reader": reader,
             "models": names,
+            "fingerprints": prints,
+            "store": Address.of(plan.store).shown,
             "design": design.to_json(),
             "baseline": design.base(),
             "arms": [asdict(arm) for arm in design.arms()],
@@ -180,8 +187,9 @@ async def abench(
         else:
             count(group)
 
-    await executor(plan, todo, finished)
-    await executor(plan, list(again), finished)
+    with folder.held():
+        await executor(plan, todo, finished)
+        await executor(plan, list(again), finished)
     return folder.load()
 
 
@@ -214,6 +222,16 @@ def bench(
 
     report(results, Folder(out))
     return results
+
+
+def _store(folder: Folder, before: Mapping[str, Any] | None, told: str | None) -> str:
+    """The store of a bench: as told, else as it was, else that of the folder."""
+    if told is not None or before is None:
+        return told or folder.store
+    was = str(before.get("store", folder.store))
+    if "://" in was:
+        raise BadInput(f"the bench in {folder.path} keeps its calls in {was}: name it with --store")
+    return was
 
 
 def _whole(group: Group, arms: Sequence[Arm]) -> bool:

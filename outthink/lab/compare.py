@@ -27,7 +27,7 @@ def compare(a: Results, b: Results) -> Plain:
     """What changed from ``a`` to ``b``, as plain values.
 
         format
-        problems   shared (how many), only_a, only_b and changed (another question): names
+        problems   shared (how many), only_a, only_b and changed (another question or reference): names
         only_a, only_b    labels of arms
         design     [{"what": "design.seeds", "a": value, "b": value}]: facts that differ, null where absent
         paired     whether arms are compared on the same problems
@@ -42,7 +42,11 @@ def compare(a: Results, b: Results) -> Plain:
     one, two = columns(a), columns(b)
     names_a, names_b = dict.fromkeys(one.problems), dict.fromkeys(two.problems)
     both = [name for name in names_a if name in names_b]
-    changed = [n for n in both if a.questions.get(n) != b.questions.get(n)]
+    changed = [
+        n
+        for n in both
+        if a.questions.get(n) != b.questions.get(n) or a.references.get(n) != b.references.get(n)
+    ]
     shared = [n for n in both if n not in set(changed)]
     arms_b = {arm.label: arm for arm in b.arms}
     rows = [_arm(one, two, arm, arms_b[arm.label], shared) for arm in a.arms if arm.label in arms_b]

@@ -40,7 +40,8 @@ def cost_to_reach(costs: npt.ArrayLike, accuracy: npt.ArrayLike, target: float) 
     That of the cheapest point where this has it already: the least cost that was measured.
     """
     x, y = by_cost(costs, accuracy)
-    reached = y >= target
+    # a mean of thirds may miss a round number by rounding alone
+    reached = y >= target - 1e-9
     i = np.argmax(reached, axis=-1)[..., None]
     before = np.maximum(i - 1, 0)
     x0, x1 = np.take_along_axis(x, before, -1), np.take_along_axis(x, i, -1)

@@ -7,12 +7,13 @@ stays whole.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,17 @@ class Design:
     def __post_init__(self) -> None:
         for name in ("models", "strategies", "budgets"):
             value = getattr(self, name)
-            value = (value,) if isinstance(value, str) else tuple(value)
-            if not value or not all(isinstance(v, str) for v in value):
-                raise BadInput(f"{name}={value!r}: at least one text")
+            value = (value,) if isinstance(value, str) else value
+            listed = isinstance(value, (list, tuple)) and len(value) > 0
+            if not listed or not all(isinstance(v, str) for v in value):
+                raise BadInput(f"{name}={value!r}: a text, or a list of at least one")
+            value = tuple(value)
             object.__setattr__(self, name, value)
         if not isinstance(self.task, str) or not self.task.strip():
             raise BadInput('no task: write one such as fly:chain(level="medium"),n=100, or a file')
+        for name in ("baseline", "reader"):
+            if not isinstance(getattr(self, name), (str, type(None))):
+                raise BadInput(f"{name}={getattr(self, name)!r}: a text")
         for name, value in (("seeds", self.seeds), ("width", self.width)):
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
                 raise BadInput(f"{name}={value!r}: a whole number from 1 to 10,000")
@@ -127,7 +133,7 @@ class Design:
             for series, specs in swept.items():
                 for label, strategy in specs.items():
                     label += f" on {shown}" if len(models) > 1 else ""
-                    label += f" within {budget}" if len(budgets) > 1 and budget else ""
+                    label += f" within {budget}" if budget else ""
                     # two lists may name the same point: it is measured once
                     out.setdefault(
                         (model, strategy, budget), Arm(label, model, strategy, budget, series)
@@ -138,18 +144,14 @@ class Design:
 
     def base(self) -> str:
         """The label of the baseline: the first arm unless said."""
-        labels = [arm.label for arm in self.arms()]
+        arms = self.arms()
         if self.baseline is None:
-            return labels[0]
-        if self.baseline in labels:
-            return self.baseline
-        begin = [label for label in labels if label.startswith(self.baseline)]
-        if len(begin) != 1:
-            what = "no arm" if not begin else f"{len(begin)} arms"
-            raise BadInput(
-                f"baseline {self.baseline!r} is the beginning of {what}{nearest(self.baseline, labels)}"
-            )
-        return begin[0]
+            return arms[0].label
+        for arm in arms:  # in another spelling
+            with contextlib.suppress(BadInput):
+                if registry.spec_of(registry.build(self.baseline, "strategy")) == arm.strategy:
+                    return arm.label
+        return beginning(self.baseline, [arm.label for arm in arms])
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str = "the design") -> Design:
@@ -194,6 +196,17 @@ class Design:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return dataclasses.asdict(self)
+
+
+def beginning(text: str, labels: Sequence[str]) -> str:
+    """The one label that is this or begins so; ``BadInput`` where there is none, or several."""
+    if text in labels:
+        return text
+    found = [label for label in labels if label.startswith(text)]
+    if len(found) != 1:
+        what = "no arm" if not found else f"{len(found)} arms"
+        raise BadInput(f"baseline {text!r} is the beginning of {what}{nearest(text, labels)}")
+    return found[0]
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

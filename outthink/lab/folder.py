@@ -6,6 +6,7 @@
     samples.parquet  one row a candidate, the fields of ``records.SampleRow``
     results.json     the summary (``summary.summarise``)
     calls.db         every call, unless another store was named
+    bench.lock       held while a bench works here
 
 The journal is what a bench resumes from and what ``load`` reads; a line is whole or it is not there.
 ``format`` in ``bench.json``, and in the Parquet files' metadata, is the version of all of them.
@@ -13,9 +14,10 @@ The journal is what a bench resumes from and what ``load`` reads; a line is whol
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,11 @@ class Folder:
             return None
         except (OSError, ValueError) as error:
             raise BadInput(f"{file} cannot be read: {error}") from None
+        wanted = ("design", "arms", "models", "problems", "task", "baseline", "created")
+        if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
+            raise BadInput(f"{file} is no design of a bench: name another folder")
+        if facts["format"] == FORMAT and (lacks := [w for w in wanted if w not in facts]):
+            raise BadInput(f"{file} lacks {', '.join(lacks)}: name another folder")
         if facts.get("format") != FORMAT:
             raise BadInput(
                 f"{self.path} holds a bench of format {facts.get('format')}, this outthink reads "
@@ -62,11 +69,21 @@ class Folder:
             models = found["models"]  # one may be added, but none may change
             pairs = [(name, found[name], facts[name]) for name in ("task", "reader")]
             pairs += [(m, models[m], now) for m, now in facts["models"].items() if m in models]
+            prints = found.get("fingerprints", {})
+            pairs += [
+                (s, prints[s], now) for s, now in facts["fingerprints"].items() if s in prints
+            ]
             for name, before, now in pairs:
                 if before != now:
                     raise BadInput(
                         f"{self.path} holds a bench with {name} {before!r}, not {now!r}: name "
                         "another folder"
+                    )
+            for name, problem in asked.items():
+                if name in found["problems"] and found["problems"][name] != problem:
+                    raise BadInput(
+                        f"the problem {name!r:.60} is another one in {self.path}: the task has "
+                        "changed since; name another folder"
                     )
             facts = {**facts, "created": found["created"]}
         try:
@@ -76,6 +93,20 @@ class Folder:
         with replacing(self.path / "bench.json") as beside:
             whole = {**facts, "problems": asked}
             beside.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other benches out of the folder while the block lasts."""
+        import fcntl
+
+        with (self.path / "bench.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise BadInput(
+                    f"another bench works in {self.path}: wait for it, or name another folder"
+                ) from None
+            yield
 
     # -- the journal --------------------------------------------------------------------------------
 
@@ -111,15 +142,15 @@ class Folder:
         """The finished groups; of one that was done again, the last."""
         found: dict[tuple[str, str, int], Group] = {}
         try:
-            text = (self.path / "journal.jsonl").read_text(encoding="utf-8")
+            lines = (self.path / "journal.jsonl").read_bytes().split(b"\n")
         except FileNotFoundError:
             return found
-        for line in text.split("\n"):
+        for line in lines:
             try:
-                row = json.loads(line) if line else None
+                row = json.loads(line.decode()) if line else None
             except ValueError:  # cut short by a kill
                 continue
-            if row:
+            if isinstance(row, dict):
                 shared = (row["model"], row["problem"], row["seed"])
                 group = Group(
                     *shared,

@@ -204,6 +204,8 @@ class _Columns:
             return [self._sample(name, row, number)] * int(times)
         if not isinstance(answers, list):
             raise self.table.wrong(f"has no list in {self.answer}", number)
+        if not answers:
+            raise self.table.wrong(f"has no samples in {self.answer}: leave such rows out", number)
         wide = [c for c in (self.answer, self.right, self.tokens, *self.scores) if c]
         for column in wide:
             value = row.get(column)
@@ -365,8 +367,14 @@ def from_results(results: Results, arm: str) -> Pools:
     known = {(s.problem, s.seed, s.number): s for s in results.samples if s.model == model}
     names, rows, groups = [], [], []
     for run in results.of(arm):
-        if run.right is None or not run.candidates:
+        if run.right is None:
             continue
+        if not run.candidates:
+            raise BadInput(
+                f"{arm}: the run of {run.problem!r:.60} with seed {run.seed} ended without a sample "
+                f"({run.stopped}), and pools without it would look too good: take an arm whose runs "
+                "all have candidates"
+            )
         found = [known.get((run.problem, run.seed, number)) for number in run.candidates]
         candidates = [s for s in found if s is not None]
         if len(candidates) < len(found):

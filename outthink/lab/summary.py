@@ -71,13 +71,16 @@ def summarise(
         gap["p_holm"] = p
     wanted = round_targets(shares) if targets is None else sorted(set(targets))
     ran = np.isfinite(shares).any(axis=1)
+    # arms stand side by side only on problems that all of them finished
+    whole = np.isfinite(shares[ran]).all(axis=0)
+    fair = np.where(whole, shares, np.nan) if whole.any() else shares
     axes, best_at = {}, {}
     for axis in AXES:
-        spent = found.spent(axis)
+        spent = np.where(whole, found.spent(axis), np.nan) if whole.any() else found.spent(axis)
         priced = np.flatnonzero(ran & (np.nansum(spent, axis=1) > 0))
         if len(priced):
-            axes[axis] = _axis(results.arms, axis, shares, spent, priced, draws, wanted, found)
-            best_at[axis] = _best_at(found, shares, spent, priced)
+            axes[axis] = _axis(results.arms, axis, fair, spent, priced, draws, wanted, found)
+            best_at[axis] = _best_at(found, fair, spent, priced)
     tried, finished = int(found.tried.sum()), int(np.isfinite(found.right).sum())
     alone = sum(run.completion_tokens for run in results.runs)
     new = sum(run.new_tokens for run in results.runs)
@@ -289,7 +292,9 @@ def round_targets(shares: Floats) -> list[float]:
     if not len(means):
         return []
     for step in (1, 2, 5, 10, 20, 25):
-        some = [i / 100 for i in range(step, 101, step) if means.min() < i / 100 <= means.max()]
+        some = [
+            i / 100 for i in range(step, 101, step) if means.min() < i / 100 <= means.max() + 1e-9
+        ]
         if len(some) <= 5:
             break
     return some

@@ -7,14 +7,13 @@ their samples: sample i of one is sample i of the other, and the store gives it 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from outthink.api import Session
 from outthink.core.budget import Budget
-from outthink.core.errors import NoSuchModel, NotAuthorised, OutthinkError
+from outthink.core.errors import BadInput, NoSuchModel, NotAuthorised, OutthinkError
 from outthink.core.nouns import Answer, Problem, Sample, digest
 from outthink.core.registry import build
 from outthink.core.run import Run
@@ -47,7 +46,8 @@ def seed_of(problem: Problem, seed: int) -> int:
 
 def width_of(arm: Arm) -> float:
     """How many samples an arm draws at most, as far as its parameters say."""
-    return float(getattr(build(arm.strategy, "strategy"), "n", 1))
+    n = getattr(build(arm.strategy, "strategy"), "n", 1)
+    return float(n) if isinstance(n, (int, float)) else 1.0
 
 
 async def run_group(
@@ -89,9 +89,7 @@ class _Group:
                 arm.strategy,
                 Budget.parse(arm.budget),
                 seed=seed_of(self.problem, self.seed),
-                run=digest(
-                    "/".join((arm.label, session.model.name, self.problem.id, str(self.seed)))
-                )[:12],
+                run=self.name_of(arm, session.model.name),
                 on_start=started.append,
             )
         except (NotAuthorised, NoSuchModel):
@@ -104,6 +102,11 @@ class _Group:
                 None,
             )
             return
+        try:
+            answer = _checked(answer)
+        except BadInput as error:
+            self.done[arm.label] = (replace(row, stopped="failed", error=str(error)), None)
+            return
         fresh = 0
         for sample in started[0].world.samples.values() if started else ():
             place = (sample.role, sample.node, digest(sample.text))
@@ -111,7 +114,8 @@ class _Group:
                 self.drawn.add(place)
                 fresh += sample.tokens
         for sample in answer.candidates:
-            self.texts.setdefault(sample.text, sample)
+            if self.texts.get(sample.text) is None:
+                self.texts[sample.text] = sample
             self.places.setdefault(sample.text, set()).add(sample.node)
         self.texts.setdefault(answer.text, None)
         usage = answer.usage
@@ -133,6 +137,11 @@ class _Group:
             scores=_scores(answer),
         )
         self.done[arm.label] = (row, answer)
+
+    def name_of(self, arm: Arm, model: str) -> str:
+        """The name of the run in the store: the same when it is run again."""
+        asked = (arm.strategy, arm.budget, model, self.problem.question, self.reader, self.seed)
+        return digest("/".join(map(str, asked)))[:12]
 
     async def finish(self, arms: Sequence[Arm]) -> Group:
         texts = list(self.texts)
@@ -171,9 +180,22 @@ class _Group:
         return Group(self.model, self.problem.id, self.seed, tuple(runs), samples)
 
 
+def _checked(answer: Answer) -> Answer:
+    """The answer with plain numbers; ``BadInput`` where a strategy put something else into it."""
+    if not isinstance(answer.text, str) or not isinstance(answer.answer, (str, type(None))):
+        raise BadInput(f"the strategy's answer {answer.answer!r:.80} is no text")
+    sure = answer.confidence
+    try:
+        sure = None if sure is None or sure != sure else float(sure)
+        scores = {k: tuple(map(float, v)) for k, v in answer.scores.items()}
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the strategy's confidence and scores are numbers: {error}") from None
+    return replace(answer, confidence=sure, scores=scores)
+
+
 def _scores(answer: Answer) -> tuple[float, ...]:
     """The verifier's value of each candidate, where one gave any."""
     for values in answer.scores.values():
         if len(values) == len(answer.candidates):
-            return tuple(float(v) if np.isfinite(v) else float("nan") for v in values)
+            return tuple(v if math.isfinite(v) else math.nan for v in values)
     return ()

@@ -176,7 +176,7 @@ def _for_target(bench: _Bench, target: float, axis: str) -> Advice:
     price = bench.costs[axis]
 
     def choose(some: Any) -> int | None:
-        mine = [i for i in range(len(price)) if bench.right[i, some].mean() >= target]
+        mine = [i for i in range(len(price)) if bench.right[i, some].mean() >= target - 1e-9]
         return min(mine, key=lambda i: price[i, some].mean()) if mine else None
 
     everyone = [stats.share(row, bench.runs) for row in bench.right]
@@ -202,7 +202,7 @@ def _for_target(bench: _Bench, target: float, axis: str) -> Advice:
         )
         for i in doubtful
     ]
-    sure = everyone[best].low >= target
+    sure = everyone[best].low >= target - 1e-9
     reason = "it reaches it beyond chance" if sure else "that it reaches it may be chance"
     if gaps:
         reason += f", and the data cannot rule out {len(gaps)} cheaper arm" + "s" * (len(gaps) > 1)

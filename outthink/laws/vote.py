@@ -40,6 +40,9 @@ from outthink.lab.stats import Estimate
 from outthink.laws import base
 from outthink.laws.base import Band
 
+#: samples of a vote at most: time and memory grow with their number
+MOST = 100_000
+
 
 def vote_accuracy(
     counts: npt.ArrayLike, right: npt.ArrayLike, n: int, blank: float = 0, replace: bool = True
@@ -59,6 +62,8 @@ def vote_accuracy(
         )
     if n < 1 or (not replace and n > total):
         raise BadInput(f"a vote over n={n} of {total:g} samples: needs 1 <= n <= {total:g}")
+    if n > MOST:
+        raise BadInput(f"a vote over n={n:,}: up to {MOST:,} is computed, beyond it is the limit")
     if not good[weight > 0].any():
         return 0.0
     # the vote of all samples needs no sum

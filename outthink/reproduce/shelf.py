@@ -48,7 +48,7 @@ def read(folder: Path, ident: str) -> Outcome | None:
         if path.exists():
             try:
                 return Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 what = f"{path} is no result of this version"
                 raise WorldError(
                     f"{what}: run 'outthink reproduce {ident}' again ({error})"

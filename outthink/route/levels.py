@@ -10,10 +10,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from outthink.core.errors import BadInput
+from outthink.core.grammar import Call, parse
 
 FORMAT = 1
+#: samples of a probe at most
+MOST_PROBES = 10_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,14 @@ class Level:
 
 #: the probe and the levels where nothing was measured: what agrees is taken, what does not gets more
 UNPLANNED = (4, (Level(0.0, "self_consistency(n=16)"), Level(1.0, "self_consistency(n=4)")))
+
+
+def _names(tree: Any, name: str) -> bool:
+    """Does a spec's tree name this anywhere?"""
+    if isinstance(tree, Call):
+        inner = [*tree.args, *(value for _, value in tree.kwargs)]
+        return tree.name == name or any(_names(v, name) for v in inner)
+    return isinstance(tree, list) and any(_names(v, name) for v in tree)
 
 
 def level_of(levels: Sequence[Level], agreement: float) -> int:
@@ -44,12 +56,19 @@ def read_levels(path: str | Path) -> tuple[int, tuple[Level, ...]]:
         probe = int(values["probe"])
     except OSError as error:
         raise BadInput(f"cannot read the plan {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise BadInput(
             f"{path} is no plan: 'outthink plan DIR --budget LIMIT --save FILE' writes one"
         ) from None
     if version != FORMAT:
         raise BadInput(f"{path} is a plan of format {version}, this outthink reads {FORMAT}")
-    if probe < 1 or not levels or sorted(levels, key=lambda v: v.agreement) != list(levels):
-        raise BadInput(f"{path} is no plan: it needs a probe of samples and levels in order")
+    shares = [level.agreement for level in levels]
+    ordered = sorted(shares) == shares and all(0 <= share <= 1 for share in shares)
+    if not 1 <= probe <= MOST_PROBES or not levels or not ordered:
+        raise BadInput(
+            f"{path} is no plan: it needs a probe of 1 to {MOST_PROBES:,} samples, and levels of "
+            "agreement in order, from 0 to 1"
+        )
+    if any(_names(parse(level.strategy), "auto") for level in levels):
+        raise BadInput(f"{path} is no plan: a level cannot be auto itself")
     return probe, levels

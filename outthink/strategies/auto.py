@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outthink.core import registry
-from outthink.core.nouns import Answer, Problem, Sample
+from outthink.core.nouns import Answer, Problem, Sample, digest
 from outthink.core.registry import strategy
 from outthink.core.run import Run
 from outthink.route.levels import UNPLANNED, Level, level_of, read_levels
@@ -41,6 +41,11 @@ class Auto:
         parts = tuple(registry.build(level.strategy, "strategy") for level in levels)
         for name, value in (("probe", probe), ("levels", levels), ("parts", parts)):
             object.__setattr__(self, name, value)
+
+    @property
+    def fingerprint(self) -> str:
+        """What the plan says: another plan in the same file is another strategy."""
+        return digest(f"{self.probe}/{self.levels}")[:16]
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Draw the probe, look up its level, and go on there."""

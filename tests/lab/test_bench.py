@@ -7,13 +7,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import anyio
+import numpy as np
 import pytest
 
 from outthink.core.errors import BadInput, MissingNeed, NotAuthorised, ServerFailed
 from outthink.core.model import Request
+from outthink.core.registry import strategy
 from outthink.lab import work
 from outthink.lab.bench import abench
 from outthink.lab.design import Design
@@ -138,6 +140,90 @@ def test_a_folder_of_another_bench_is_refused(design, tmp_path, change, said):
     run(design, tmp_path / "out")
     with pytest.raises(BadInput, match=f"with {said} .* another folder"):
         run(replace(design, **change), tmp_path / "out")
+
+
+def test_another_budget_in_the_same_folder_is_another_arm(design, tmp_path):
+    one = replace(design, strategies=("self_consistency(n=8)",), budgets=("tokens=60",), seeds=1)
+    small = run(one, tmp_path / "out")
+    both = run(replace(one, budgets=("tokens=20k",)), tmp_path / "out")
+    spent = {a.budget: sum(r.completion_tokens for r in both.of(a)) for a in both.arms}
+    assert spent["tokens=60"] == sum(r.completion_tokens for r in small.runs)
+    assert spent["tokens=20000"] > 2 * spent["tokens=60"]
+
+
+def test_a_task_that_changed_under_its_name_is_refused(design, tmp_path):
+    run(design, tmp_path / "out")
+    text = (tmp_path / "q.jsonl").read_text()
+    (tmp_path / "q.jsonl").write_text(text.replace("number 3?", "number 33?"))
+    with pytest.raises(BadInput, match="'q3' is another one"):
+        run(design, tmp_path / "out")
+
+
+def test_a_store_is_remembered(design, tmp_path, flaky):
+    run(design, tmp_path / "out", store=str(tmp_path / "elsewhere.db"))
+    asked = flaky.asked
+    run(replace(design, strategies=("self_consistency(n=3)",)), tmp_path / "out")
+    assert flaky.asked == asked
+    assert not (tmp_path / "out" / "calls.db").exists()
+
+
+def test_a_plan_that_changed_in_its_file_is_refused(design, tmp_path):
+    def write(spec):
+        level = {"agreement": 0, "strategy": spec}
+        text = json.dumps({"format": 1, "probe": 4, "levels": [level]})
+        (tmp_path / "plan.json").write_text(text)
+
+    write("greedy")
+    planned = replace(design, strategies=(f'auto(plan="{tmp_path}/plan.json")',))
+    run(planned, tmp_path / "out")
+    write("self_consistency(n=8)")
+    with pytest.raises(BadInput, match="another folder"):
+        run(planned, tmp_path / "out")
+
+
+def test_two_benches_do_not_work_in_one_folder_at_once(design, tmp_path):
+    run(design, tmp_path / "out")
+    with Folder(tmp_path / "out").held(), pytest.raises(BadInput, match="another bench"):
+        run(replace(design, seeds=3), tmp_path / "out")
+
+
+def test_a_line_that_was_torn_inside_a_letter_stays_alone(design, tmp_path):
+    whole = run(design, tmp_path / "out")
+    with (tmp_path / "out" / "journal.jsonl").open("ab") as file:
+        file.write('{"model": "é'.encode()[:-1])
+    assert run(design, tmp_path / "out").runs == whole.runs
+
+
+@strategy("odd_for_bench")
+@dataclass(frozen=True)
+class Odd:
+    """Answers in ways that a strategy should not, or may."""
+
+    how: str = "text"
+    n: int | None = None
+
+    async def __call__(self, problem, run):
+        sample = await run.sample()
+        answer = run.answer(await run.pool([sample]), 0)
+        if self.how == "text":  # a text that is no candidate of its own
+            return replace(answer, candidates=())
+        wrong = {
+            "sure": {"confidence": "high"},
+            "number": {"answer": 5},
+            "nan": {"confidence": np.nan},
+        }
+        return replace(answer, **wrong[self.how])
+
+
+def test_what_a_strategy_should_not_give_is_a_failed_run_and_no_more(design, tmp_path):
+    specs = ["odd_for_bench(how=[text, sure, number, nan])", "self_consistency(n=1)"]
+    results = run(replace(design, strategies=specs, seeds=1), tmp_path / "out")
+    for how, finished in (("text", True), ("nan", True), ("sure", False), ("number", False)):
+        rows = results.of(f"odd_for_bench(how={how})")
+        assert all((row.right is not None) == finished for row in rows), how
+    # the text of the one is a candidate of the other
+    assert len(results.samples) == 12
+    results.summary()
 
 
 KILLED = """

@@ -45,7 +45,7 @@ def test_a_sweep_has_the_product_of_its_lists_and_every_spec_builds(ns, ties):
 
 def test_models_and_budgets_are_in_the_label_where_they_differ():
     one = Design("t", strategies="greedy", budgets="tokens=1k")
-    assert [arm.label for arm in one.arms()] == ["greedy"]
+    assert [arm.label for arm in one.arms()] == ["greedy within tokens=1000"]
     two = Design(
         "t", models="simulated(accuracy=[.3, .6])", strategies="greedy", budgets=("", "calls=2")
     )

@@ -98,7 +98,7 @@ def test_recorded_sets_are_checked_by_name(data, tmp_path, capsys):
         (("sequential", "FILE", "--k", "4"), "not for sequential"),
         (("split", "FILE", "--score", "nothing"), r"there are: score\.0, score\.1"),
         (("split", "FILE", "--score", "score", "--seen", "4"), "not for split"),
-        (("verifier", "FILE"), "no scores None in the pools"),
+        (("verifier", "FILE"), "several scores"),
     ],
 )
 def test_what_is_asked_wrongly_says_so(words, message, samples, tmp_path, capsys):

@@ -198,6 +198,9 @@ def test_a_file_that_is_no_plan_is_refused_before_anything_is_spent(tmp_path):
     for text, said in (
         ("{}", "is no plan"), ("[]", "is no plan"), ('{"format": 2, "probe": 1, "levels": []}', "format 2"),
         ('{"format": 1, "probe": 0, "levels": []}', "needs a probe"),
+        ('{"format": 1, "probe": 1e999, "levels": []}', "is no plan"),
+        ('{"format": 1, "probe": 2, "levels": [{"agreement": 4, "strategy": "greedy"}]}', "from 0 to 1"),
+        ('{"format": 1, "probe": 2, "levels": [{"agreement": 0, "strategy": "auto"}]}', "auto itself"),
     ):  # fmt: skip
         path.write_text(text)
         with pytest.raises(BadInput, match=said):

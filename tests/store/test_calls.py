@@ -168,7 +168,7 @@ def test_any_record_round_trips(model, request, names, text, logprobs, extra, am
     request = f"{next(count)} {request}"
 
     async def main():
-        from .conftest import SERVER
+        from tests.conftest import SERVER
 
         with tempfile.TemporaryDirectory() as folder:
             for url in [f"{folder}/s.db", *([SERVER] if SERVER else [])]:
