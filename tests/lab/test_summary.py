@@ -453,3 +453,19 @@ def test_one_problem_has_a_cost_but_no_interval_of_it():
     assert told["arms"][0]["costs"]["calls"] == {"value": 1, "low": None, "high": None}
     assert not told["best_at"]["calls"]
     assert told["bins"] is None
+
+
+def test_an_arm_that_failed_on_the_hard_problems_is_not_on_the_front_for_it():
+    names = [f"p{i}" for i in range(40)]
+    right = [i < 20 for i in range(40)]
+    runs = [RunRow("all", n, 0, r, completion_tokens=50) for n, r in zip(names, right, strict=True)]
+    runs += [
+        RunRow("fails", n, 0, r if i < 22 else None, completion_tokens=50)
+        for i, (n, r) in enumerate(zip(names, right, strict=True))
+    ]
+    arms = [Arm("all", "m", "all"), Arm("fails", "m", "fails")]
+    found = summarise(Results({}, arms, runs, [], dict.fromkeys(names, "?")))
+    assert found["arms"][1]["accuracy"]["value"] == pytest.approx(20 / 22)
+    assert found["arms"][1]["difference"]["value"] == 0
+    # side by side, on the 22 that both have, they are equal: the first stands for both
+    assert found["axes"]["completion_tokens"]["pareto"] == ["all"]
