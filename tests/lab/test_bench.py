@@ -13,9 +13,9 @@ import anyio
 import numpy as np
 import pytest
 
+from outthink.core import registry
 from outthink.core.errors import BadInput, MissingNeed, NotAuthorised, ServerFailed
 from outthink.core.model import Request
-from outthink.core.registry import strategy
 from outthink.lab import work
 from outthink.lab.bench import abench
 from outthink.lab.design import Design
@@ -194,11 +194,17 @@ def test_a_line_that_was_torn_inside_a_letter_stays_alone(design, tmp_path):
     assert run(design, tmp_path / "out").runs == whole.runs
 
 
-@strategy("odd_for_bench")
-@dataclass(frozen=True)
-class Odd:
-    """Answers in ways that a strategy should not, or may."""
+@pytest.fixture
+def odd():
+    """A strategy that answers in ways that one should not, or may; forgotten afterwards."""
+    known = dict(registry.entries("strategy"))
+    registry.strategy("odd_for_bench")(dataclass(frozen=True)(Odd))
+    yield
+    registry.entries("strategy").clear()
+    registry.entries("strategy").update(known)
 
+
+class Odd:
     how: str = "text"
     n: int | None = None
 
@@ -215,7 +221,7 @@ class Odd:
         return replace(answer, **wrong[self.how])
 
 
-def test_what_a_strategy_should_not_give_is_a_failed_run_and_no_more(design, tmp_path):
+def test_what_a_strategy_should_not_give_is_a_failed_run_and_no_more(design, tmp_path, odd):
     specs = ["odd_for_bench(how=[text, sure, number, nan])", "self_consistency(n=1)"]
     results = run(replace(design, strategies=specs, seeds=1), tmp_path / "out")
     for how, finished in (("text", True), ("nan", True), ("sure", False), ("number", False)):

@@ -3,6 +3,7 @@
 import pytest
 
 import outthink
+from outthink.core import registry
 from outthink.core.errors import BadInput, NotAuthorised
 from outthink.lab.bench import Plan
 from outthink.lab.design import Design
@@ -50,6 +51,7 @@ def cluster(tmp_path_factory):
         outthink.load_file(str(home / "deadly_parts.py"))
         yield on_ray(workers=2), home
         ray.shutdown()
+        del registry.entries("model")["deadly"]
 
 
 def test_a_worker_that_dies_changes_nothing(cluster, tmp_path):
