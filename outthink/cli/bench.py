@@ -155,7 +155,9 @@ def print_summary(screen: Console, summary: Mapping[str, Any], why: str | None =
 @click.option(
     "--budget", "-b", multiple=True, metavar="LIMITS", help="What a run may spend: tokens=20k."
 )
-@click.option("--seeds", type=click.IntRange(min=1), help="Tries of each problem.  [default: 1]")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), show_default="1", help="Tries of each problem."
+)
 @click.option(
     "--baseline", metavar="ARM", help="What differences are taken to.  [default: the first]"
 )
@@ -170,7 +172,8 @@ def print_summary(screen: Console, summary: Mapping[str, Any], why: str | None =
     "--width",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Problems under way at once.  [default: 12]",
+    show_default="12",
+    help="Problems under way at once.",
 )
 @click.option(
     "--out", "-o", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
