@@ -1,6 +1,6 @@
 """How far does a coverage law see?  pass@10,000 from the first 100 samples of each problem, on fly-xs.
 
-    python benchmarks/far_coverage.py [--problems 16] [--samples 10000] [--out FOLDER]
+    python benchmarks/far_coverage.py [--problems 12] [--samples 10000] [--out FOLDER]
 
 The problems are chains of 12 steps with values up to 700, of which fly-xs solves few: at 100 samples a part
 of them is unsolved.  Both laws of ``outthink.laws.coverage`` are fitted to the first 100 samples and set
@@ -20,7 +20,7 @@ from outthink.select.coverage import pass_at_k
 
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__)
-    given.add_argument("--problems", type=int, default=16)
+    given.add_argument("--problems", type=int, default=12)
     given.add_argument("--samples", type=int, default=10_000)
     given.add_argument("--first", type=int, default=100)
     given.add_argument("--out", default="out/far_coverage")

@@ -1,8 +1,9 @@
 """S053, Large Language Monkeys (arXiv 2407.21787): coverage grows with samples, by a law.
 
 Tried on recorded samples: GPT-4 on Game of 24 with two prompts (Tree of Thoughts, arXiv 2305.10601),
-CodeGen-Mono-16B on HumanEval (CodeT, arXiv 2207.10397), GPT-3.5 on last letters (ESC).  First, whether
-our pass@k gives the figures that were printed for the same samples.  Then the paper's claims:
+CodeGen-Mono-16B on HumanEval (CodeT, arXiv 2207.10397), GPT-3.5 on last letters (ESC); and live on fly's
+hard chains.  First, whether our pass@k gives the figures that were printed for the same samples.
+Then the paper's claims:
 
 - coverage follows c(k) = exp(a k^b): the law is fitted to a random quarter of each problem's samples
   and has to predict pass@n of all of them;
@@ -25,12 +26,15 @@ from outthink.laws.base import grid_of
 from outthink.laws.coverage import fit_power_law, pass_table
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
 from outthink.reproduce.estimates import bootstrap, difference, exact
+from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, agrees, below, between
 from outthink.select.coverage import maj_at_k
+from outthink.tasks import problems as problems_of
 
 GAME = "recorded: GPT-4 on Game of 24, 100 problems x 100 samples"
 HUMAN = "recorded: CodeGen-Mono-16B on HumanEval, 164 problems x 100 samples"
 LETTERS = "recorded: GPT-3.5 on last letters, 500 problems x 40 samples"
+FLY = "live: fly on chain hard, 200 test problems x 64 samples"
 TOT, CODET, PAPER = "arXiv 2305.10601", "arXiv 2207.10397", "arXiv 2407.21787"
 
 LAW = "Coverage against samples is modelled by an exponentiated power law"
@@ -86,6 +90,7 @@ CLAIMS = {
     "law cot": _law(f"{GAME}, cot", 100),
     "law humaneval": _law(HUMAN, 100),
     "law letters": _law(LETTERS, 40),
+    "law fly": _law(FLY, 64),
     "worse at 1": Claim(
         text="Of two prompts the chain of thought is worse at one sample",
         published=".04 against .073",
@@ -110,6 +115,14 @@ CLAIMS = {
         statistic="gain of coverage from 10 to 40 samples minus gain of the vote, paired",
         rule=above(0),
     ),
+    "plateau fly": Claim(
+        text="A majority vote stops gaining where coverage goes on",
+        published="plateau beyond several hundred samples",
+        source=f"{PAPER}, abstract",
+        setting=FLY,
+        statistic="gain of coverage from a quarter to all samples minus gain of the vote, paired",
+        rule=above(0),
+    ),
     "vote": Claim(
         text="The vote itself gains next to nothing",
         published="plateau",
@@ -127,7 +140,12 @@ def measure(trial: Trial) -> Findings:
     names = ("tot_game24_io", "tot_game24_cot", "codet_humaneval", "esc_last_letters")
     io, cot, human, letters = (trial.pools(name).right for name in names)
     classes = trial.pools("esc_last_letters").classes
-    series = {"io": io, "cot": cot, "humaneval": human, "letters": letters}
+    count, width = (24, 16) if trial.quick else (200, 64)
+    fresh = problems_of("chain", "hard", "test", count, trial.seed)
+    (drawn,) = trial.run("fly", [f"self_consistency(n={width})"], fresh)
+    live = pools(drawn, fresh)
+    fly = live.right
+    series = {"io": io, "cot": cot, "humaneval": human, "letters": letters, "fly": fly}
 
     measured = {
         "io@100": exact(_pass(io, 100).mean()),
@@ -158,6 +176,9 @@ def measure(trial: Trial) -> Findings:
     gain = _pass(letters, 40) - _pass(letters, 10)
     measured["plateau"] = difference(gain, many - few)
     measured["vote"] = difference(many, few)
+    few, many = (_vote(live.classes, fly, k, trial) for k in (width // 4, width))
+    gain = _pass(fly, width) - _pass(fly, width // 4)
+    measured["plateau fly"] = difference(gain, many - few)
 
     def crossing(problems: Ints) -> float:
         return _crossing(io[problems], cot[problems])
@@ -238,6 +259,6 @@ def _panel(name: str, right: Bools, seen: int) -> Panel:
 
 REPRODUCTION = Reproduction(
     "S053", CLAIMS, measure,
-    full=Cost(seconds=20), quick=Cost(seconds=3),
+    full=Cost(12_800, 1_400_000, 420), quick=Cost(384, 41_000, 15),
     sets=("tot_game24", "codet_humaneval", "esc_last_letters"),
 )  # fmt: skip
