@@ -315,7 +315,7 @@ def test_a_folder_is_not_a_question(tmp_path: Path) -> None:
 # -- the catalogue -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["strategies", "verifiers", "models"])
+@pytest.mark.parametrize("kind", ["strategies", "verifiers", "models", "tasks"])
 def test_every_part_is_listed_and_explained(kind: str) -> None:
     rows = json.loads(call(kind, "--json").stdout)[kind]
     text = call(kind)

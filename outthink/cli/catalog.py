@@ -215,7 +215,7 @@ def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
         screen.print()
         show_table(screen, table)
     screen.print()
-    option = {"strategy": "--strategy", "model": "--model", "verifier": "in a strategy:"}[kind]
+    option = "in a strategy:" if kind == "verifier" else f"--{kind}"
     spec = str(facts["example"])
     mark = "'" if '"' in spec else '"'
     quoted = spec if kind == "verifier" else f"{mark}{spec}{mark}"
