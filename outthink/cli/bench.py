@@ -207,20 +207,20 @@ def bench(
     import anyio
 
     from outthink.lab.bench import abench, here
-    from outthink.lab.design import Design, beginning, read_toml
+    from outthink.lab.design import Design, beginning, fields_of, read_toml
     from outthink.lab.folder import Folder
     from outthink.lab.report import report
 
-    values = {**(read_toml(design) if design else {})}
+    file = read_toml(design) if design else {}
+    # a file may say where, too
+    out_too, store_too = file.pop("out", "bench"), file.pop("store", None)
+    if not isinstance(out_too, str) or not isinstance(store_too, (str, type(None))):
+        raise BadInput(f"{design}: out and store are texts, not {out_too!r} and {store_too!r}")
+    where, store = out or Path(out_too), store or store_too
     # an option that is not given says nothing
     said = {k: v for k, v in given.items() if v is not None and v != ()}
-    plural = {"model": "models", "strategy": "strategies", "budget": "budgets"}
-    for name, value in said.items():
-        values.pop(plural.get(name, name), None)
-        values[name] = value
-    # a file may say where, too
-    out_too, store_too = values.pop("out", "bench"), values.pop("store", None)
-    where, store = out or Path(out_too), store or store_too
+    name = str(design or "the design")
+    values = {**fields_of(file, name), **fields_of(said, name)}
     folder = Folder(where)
     facts = folder.facts()
     if facts is None and not values:
@@ -229,12 +229,9 @@ def bench(
             "'fly:chain,n=50' --strategy 'self_consistency(n=[1,4,16])' --out first"
         )
     if facts is not None:  # what is not said is as it was
-        for name, value in facts["design"].items():
-            short = {v: k for k, v in plural.items()}.get(name, name)
-            if name not in values and short not in values:
-                values[name] = value
+        values = {**facts["design"], **values}
     try:
-        asked = Design.of(values, str(design) if design else "the design")
+        asked = Design.of(values, name)
     except SpecError as error:
         if facts is None:
             raise

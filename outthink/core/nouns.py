@@ -297,14 +297,14 @@ class Answer:
 
 
 def finite(value: Any) -> Any:
-    """A plain value with null for what JSON has no number for."""
+    """The value in JSON's terms: numpy's numbers as Python's, null for what JSON has no number for."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {k: finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [finite(v) for v in value]
-    return value
+    return finite(value.item()) if isinstance(value, np.generic) else value
 
 
 def canonical(value: Any) -> str:

@@ -124,14 +124,14 @@ async def abench(
             design = replace(design, task=choice.spec)
     problems = choice.load()
     check_gradable(problems)
+    every, baseline = design.arms(), design.base()
     arms: dict[str, tuple[Arm, ...]] = {}
-    for arm in design.arms():
+    for arm in every:
         arms[arm.model] = (*arms.get(arm.model, ()), arm)
-    design.base()
     reader = design.reader or choice.reader
     plan = Plan(design, choice, arms, reader, _store(folder, before, store))
     # what a spec names and does not hold, such as the file of a plan
-    strategies = {arm.strategy: build(arm.strategy, "strategy") for arm in design.arms()}
+    strategies = {arm.strategy: build(arm.strategy, "strategy") for arm in every}
     prints = {s: p.fingerprint for s, p in strategies.items() if hasattr(p, "fingerprint")}
     names = {model: await _checked(model, mine) for model, mine in arms.items()}
     folder.begin(
@@ -146,8 +146,8 @@ async def abench(
             "fingerprints": prints,
             "store": Address.of(plan.store).shown,
             "design": design.to_json(),
-            "baseline": design.base(),
-            "arms": [asdict(arm) for arm in design.arms()],
+            "baseline": baseline,
+            "arms": [asdict(arm) for arm in every],
         },
         problems,
     )

@@ -26,6 +26,8 @@ from outthink.lab.records import Arm
 
 #: arms of one bench at most: a sweep that multiplies out beyond this is a slip
 MOST_ARMS = 1000
+#: what a person writes, one or several of, and the field that it is
+PLURAL = {"model": "models", "strategy": "strategies", "budget": "budgets"}
 
 
 def sweep(spec: str, kind: str = "strategy") -> dict[str, str]:
@@ -68,13 +70,13 @@ def _expanded(tree: Any, kind: str) -> Iterator[Any]:
 def _choices(value: Any, field: Any, make: type) -> list[Any]:
     kind = field.metadata.get("kind") if field is not None else None
     many = field is not None and (bool(field.metadata.get("many")) or _takes_list(field, make))
-    if isinstance(value, list) and not (many and not any(isinstance(v, list) for v in value)):
+    if not isinstance(value, list):
+        each = [value]
+    elif not many or any(isinstance(v, list) for v in value):
         each = value
-    elif isinstance(value, list):
+    else:  # the list is the value
         inner = [list(_expanded(v, kind)) if kind else [v] for v in value]
         return [list(some) for some in itertools.product(*inner)]
-    else:
-        each = [value]
     return [tree for v in each for tree in (_expanded(v, kind) if kind else [v])]
 
 
@@ -147,26 +149,17 @@ class Design:
         arms = self.arms()
         if self.baseline is None:
             return arms[0].label
-        for arm in arms:  # in another spelling
-            with contextlib.suppress(BadInput):
-                if registry.spec_of(registry.build(self.baseline, "strategy")) == arm.strategy:
-                    return arm.label
+        with contextlib.suppress(BadInput):  # a spec in another spelling
+            canonical = registry.spec_of(registry.build(self.baseline, "strategy"))
+            same = [arm.label for arm in arms if arm.strategy == canonical]
+            if same:
+                return same[0]
         return beginning(self.baseline, [arm.label for arm in arms])
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str = "the design") -> Design:
         """A design from plain values; ``model``, ``strategy`` and ``budget`` are one text or a list."""
-        single = {"model": "models", "strategy": "strategies", "budget": "budgets"}
-        known = {f.name for f in dataclasses.fields(cls)}
-        given: dict[str, Any] = {}
-        for name, value in values.items():
-            key = single.get(name, name)
-            if key not in known:
-                names = sorted((known - set(single.values())) | set(single))
-                raise BadInput(f"{where} has no {name!r}{nearest(name, names)}")
-            if key in given:
-                raise BadInput(f"{where} has {name!r} twice, as {key} too")
-            given[key] = value
+        given = fields_of(values, where)
         if "task" not in given:
             raise BadInput(
                 f'{where} has no task: write one such as fly:chain(level="medium"),n=100'
@@ -196,6 +189,21 @@ class Design:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return dataclasses.asdict(self)
+
+
+def fields_of(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Plain values under the names of ``Design``'s fields; ``BadInput`` for others, or one given twice."""
+    known = {f.name for f in dataclasses.fields(Design)}
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        key = PLURAL.get(name, name)
+        if key not in known:
+            names = sorted((known - set(PLURAL.values())) | set(PLURAL))
+            raise BadInput(f"{where} has no {name!r}{nearest(name, names)}")
+        if key in given:
+            raise BadInput(f"{where} has {name!r} twice, as {key} too")
+        given[key] = value
+    return given
 
 
 def beginning(text: str, labels: Sequence[str]) -> str:

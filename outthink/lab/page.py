@@ -21,6 +21,7 @@ from typing import Any
 
 import outthink
 from outthink.core.errors import BadInput
+from outthink.core.nouns import finite
 from outthink.lab.records import Results, RunRow, SampleRow
 
 #: characters of one text that are kept
@@ -83,19 +84,10 @@ def encode(value: Any) -> str:
     No character of it can end the element or begin a comment (``<``, ``>``, ``&``), end a line
     of script (U+2028, U+2029), or has no place in UTF-8 (a lone surrogate).
     """
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str
+    )
     return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _finite(value: Any) -> Any:
-    """The value with ``None`` for what JSON has no number for, such as an interval without end."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 def _number(value: float | None) -> float | int | None:

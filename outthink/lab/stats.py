@@ -212,8 +212,7 @@ def resample(n: int, draws: int = 1000, rng: np.random.Generator | None = None) 
     same draws each time, unless ``rng`` is given.
     """
     rng = np.random.default_rng(0) if rng is None else rng
-    place = rng.integers(0, n, (draws, n)) + n * np.arange(draws)[:, None]
-    return np.bincount(place.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)
+    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
 
 
 def percentiles(value: float, drawn: Floats) -> Estimate:

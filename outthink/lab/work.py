@@ -84,7 +84,7 @@ class _Group:
         started: list[Run] = []
         row = RunRow(arm.label, self.problem.id, self.seed, None)
         try:
-            answer = await session.solve(
+            given = await session.solve(
                 self.problem,
                 arm.strategy,
                 Budget.parse(arm.budget),
@@ -92,6 +92,7 @@ class _Group:
                 run=self.name_of(arm, session.model.name),
                 on_start=started.append,
             )
+            answer = _checked(given)
         except (NotAuthorised, NoSuchModel):
             raise
         except Exception as error:
@@ -101,11 +102,6 @@ class _Group:
                 replace(row, stopped="failed", error=" ".join(told.split())),
                 None,
             )
-            return
-        try:
-            answer = _checked(answer)
-        except BadInput as error:
-            self.done[arm.label] = (replace(row, stopped="failed", error=str(error)), None)
             return
         fresh = 0
         for sample in started[0].world.samples.values() if started else ():

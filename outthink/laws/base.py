@@ -110,11 +110,6 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, 0x1A55])
 
 
-def resamples(problems: int, draws: int, rng: np.random.Generator) -> Ints:
-    """How often each problem stands in each bootstrap draw, ``(draws, problems)``."""
-    return rng.multinomial(problems, np.full(problems, 1 / problems), size=draws)
-
-
 def bounds(drawn: Floats) -> tuple[Floats, Floats]:
     """The 95 % percentile interval along the first axis; NaN draws (no fit there) are left out."""
     if not len(drawn):

@@ -34,6 +34,7 @@ import numpy.typing as npt
 
 from outthink.core.errors import BadInput
 from outthink.core.nouns import Floats, Ints
+from outthink.lab import stats
 from outthink.lab.stats import Estimate
 from outthink.laws import base
 from outthink.laws.base import Band, Samples
@@ -173,7 +174,7 @@ def fit_power_law(
     k = base.grid_of(most)
     table = pass_table(n, c, k)
     rng = base.generator(seed)
-    weights = np.vstack([np.ones(len(n)), base.resamples(len(n), draws, rng)]) / len(n)
+    weights = np.vstack([np.ones(len(n)), stats.resample(len(n), draws, rng)]) / len(n)
     found = _least_squares(weights @ table, k)
     if np.isnan(found[0]).any():
         raise BadInput(f"pass@k is {table.mean():.3g} at every k: there is no curve to fit")
@@ -293,7 +294,7 @@ def fit_beta_binomial(
     found = _fit(n, c, np.ones(len(n)), zero, None)
     start = np.array(found[:3])
     drawn = np.array(
-        [_fit(n, c, w, zero, start)[:3] for w in base.resamples(len(n), draws, rng)]
+        [_fit(n, c, w, zero, start)[:3] for w in stats.resample(len(n), draws, rng)]
     ).reshape(draws, 3)
     alpha, beta, share = (base.estimate(found[i], drawn[:, i]) for i in range(3))
     k = base.grid_of(int(n.min()))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,11 +211,7 @@ def _for_target(bench: _Bench, target: float, axis: str) -> Advice:
         return found
     # the arm itself is in doubt
     own = Difference(0.0, everyone[best].low - target, everyone[best].high - target, float("nan"))
-    return (
-        Advice(goal, found.arm, reason, found.expected, found.costs, ((found.arm.label, own),))
-        if found.arm
-        else found
-    )
+    return replace(found, rivals=((bench.found.labels[best], own),))
 
 
 def _rivals(bench: _Bench, best: int, fit: Sequence[int]) -> tuple[tuple[str, Difference], ...]:

@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from outthink.core.errors import BadInput
 from outthink.core.nouns import Floats, Ints
+from outthink.lab import stats
 from outthink.lab.pools import Bools, Pools
 from outthink.lab.stats import Estimate
 from outthink.laws import base
@@ -218,7 +219,7 @@ def fit_split(
                 total += best_of_subsets(scores, right[i], sizes[able])
             success[i, able, v] = total / rounds
     vote = _vote(right, classes, cost)
-    weights = base.resamples(problems, draws, rng) / problems
+    weights = stats.resample(problems, draws, rng) / problems
     best = _best(success.mean(axis=0), solutions, levels)
     slopes = np.array([_line(cost, best.solutions), _line(cost, best.verdicts)])
     drawn = np.empty((draws, 2, 2))

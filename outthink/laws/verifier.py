@@ -38,6 +38,7 @@ import numpy.typing as npt
 
 from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Floats, Ints
+from outthink.lab import stats
 from outthink.lab.pools import Bools, Pools
 from outthink.lab.stats import Estimate
 from outthink.laws import base
@@ -228,7 +229,7 @@ def fit_verifier(
         (bad.sum(axis=1), (bad & accepted).sum(axis=1)),
         (good.sum(axis=1), (good & ~accepted).sum(axis=1)),
     )
-    weights = base.resamples(len(present), draws, base.generator(seed)) / len(present)
+    weights = stats.resample(len(present), draws, base.generator(seed)) / len(present)
     with np.errstate(invalid="ignore"):
         p, f, g = (
             base.estimate(hits.sum() / trials.sum(), (weights @ hits) / (weights @ trials))

@@ -35,6 +35,7 @@ import numpy.typing as npt
 
 from outthink.core.errors import BadInput
 from outthink.core.nouns import Floats, Ints
+from outthink.lab import stats
 from outthink.lab.pools import Bools, Pools
 from outthink.lab.stats import Estimate
 from outthink.laws import base
@@ -258,7 +259,7 @@ def fit_vote(pools: Pools, draws: int = base.DRAWS, seed: int = 0) -> VoteLaw:
     if len(ballots) < 2:
         raise BadInput(f"a law is fitted over problems: {len(ballots)} with samples is too few")
     rng = base.generator(seed)
-    weights = base.resamples(len(ballots), draws, rng) / len(ballots)
+    weights = stats.resample(len(ballots), draws, rng) / len(ballots)
     doubt = np.array([_doubt(b.counts, rng) for b in ballots])
     n = base.grid_of(min(b.total for b in ballots), 12)
     one, limit = _per_problem(ballots, 1), _per_problem(ballots, math.inf)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from outthink.core.errors import BadInput, WorldError
+from outthink.core.nouns import finite
 from outthink.reproduce.base import Judged, Outcome
 from outthink.reproduce.picture import draw
 
@@ -27,7 +28,7 @@ def place(folder: Path, ident: str, quick: bool) -> Path:
 def save(outcome: Outcome, folder: Path) -> Path:
     """Write a result and its plot; returns the file of the result."""
     path = place(folder, outcome.ident, outcome.quick)
-    text = json.dumps(_finite(outcome.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(outcome.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if outcome.panels:
@@ -144,14 +145,3 @@ def _number(value: float) -> str:
         if abs(value) < 1000
         else f"{value:,.0f}"
     )
-
-
-def _finite(value: Any) -> Any:
-    """Without numbers that JSON lacks."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return _finite(value.item()) if hasattr(value, "item") else value

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from outthink.core.errors import MissingNeed
+from outthink.lab import stats
 from outthink.lab.pools import Pools
 from outthink.laws import base
 
 
 def test_bootstrap_draws_have_as_many_problems_as_there_are():
-    drawn = base.resamples(30, 50, np.random.default_rng(0))
+    drawn = stats.resample(30, 50, np.random.default_rng(0))
     assert drawn.shape == (50, 30)
     assert (drawn.sum(axis=1) == 30).all()
 
