@@ -303,6 +303,8 @@ def facts_of(model: Any) -> dict[str, Any]:
     for name in ("native_n", "max_tokens", "step", "per_call"):
         if hasattr(model, name):
             facts[name] = getattr(model, name)
+    if getattr(model, "thinking", None) is not None:
+        facts["thinking"] = dataclasses.asdict(model.thinking)
     return facts
 
 

@@ -33,8 +33,18 @@ from outthink.core.errors import (
     OutthinkError,
     ServerFailed,
 )
-from outthink.core.model import LOGPROBS, PREFIX, REWARD, SEEDS, Model, Reply, Request
-from outthink.core.nouns import Answer, Problem, Sample, Score
+from outthink.core.model import (
+    HIDDEN,
+    LOGITS,
+    LOGPROBS,
+    PREFIX,
+    REWARD,
+    SEEDS,
+    Model,
+    Reply,
+    Request,
+)
+from outthink.core.nouns import Answer, Floats, Ints, Problem, Sample, Score, text_of
 from outthink.core.registry import build, entries, spec_of
 from outthink.core.run import Run, World
 from outthink.models.simulated import Simulated, words
@@ -73,9 +83,19 @@ class Ledger:
         self.capabilities = inner.capabilities - without
         self.native_n, self.max_tokens = inner.native_n, inner.max_tokens
         self.requests: list[Request] = []
-        self.written = self.calls = self.active = self.peak = self.largest = 0
-        if hasattr(inner, "step"):
-            self.step = inner.step
+        self.written = self.calls = self.active = self.peak = self.largest = self.looks = 0
+        for name in ("step", "thinking"):
+            if hasattr(inner, name):
+                setattr(self, name, getattr(inner, name))
+
+    @property
+    def inside(self) -> Any:
+        """The inner model's doors, where it has some; noted."""
+        if not self.capabilities & {LOGITS, HIDDEN}:
+            raise AttributeError("inside")
+        self.looks += 1
+        inner: Any = self.inner
+        return inner.inside
 
     def count_tokens(self, messages: Sequence[Mapping[str, Any]], prefix: str = "") -> int:
         """As the inner model counts."""
@@ -104,7 +124,9 @@ class Ledger:
 class Hostile(Ledger):
     """A server that keeps no promise; ``vice`` says which one it breaks."""
 
-    VICES = ("max_tokens", "n", "empty", "usage", "failures", "garbage", "silence")
+    VICES = (
+        "max_tokens", "n", "empty", "usage", "failures", "garbage", "silence", "refusal", "echo",
+    )  # fmt: skip
 
     def __init__(self, inner: Model, vice: str) -> None:
         super().__init__(inner)
@@ -130,6 +152,11 @@ class Hostile(Ledger):
             )
         elif self.vice == "silence":
             rows = ()
+        elif self.vice == "refusal":
+            rows = tuple(replace(g, text="I cannot help with that.", finish="stop") for g in rows)
+        elif self.vice == "echo":
+            said = text_of(request.messages[-1].get("content"))
+            rows = tuple(replace(g, text=f"{said}\n" * 3, finish="stop") for g in rows)
         usage = Usage() if self.vice == "usage" else reply.usage
         return Reply(rows, usage)
 
@@ -241,17 +268,20 @@ def check_strategy(strategy: Any, model: Any = None) -> None:
     anew), *n=1*, *hostile* (a server that keeps no promise costs at most one wave more and raises
     nothing but ``OutthinkError``).
 
-    ``model`` is what it runs on: a ``simulated`` spec.  A strategy whose rule is about finishing
+    ``model`` is what it runs on: ``simulated``, or another model's spec (``"fly"`` for a strategy that
+    needs LOGITS), whose calls finish in their own order.  A strategy whose rule is about finishing
     order says so with ``order_matters = True`` and is not held to *determinism*.
     """
     built = build(strategy, "strategy")
     spec = build(model if model is not None else "simulated(price=10, flops=1e6)", "model")
-    law(isinstance(spec, Simulated), "model", "check_strategy runs on a simulated(...) model")
     _check_spec(built, "strategy")
     ready = _with_verifier(built)
 
     def ledger(order: int = 0, latency: float = 0.0, wide: bool = False) -> Ledger:
-        live = replace(spec, latency=latency, latency_seed=order, spread=1.2).open()
+        timed = spec
+        if isinstance(spec, Simulated):
+            timed = replace(spec, latency=latency, latency_seed=order, spread=1.2)
+        live = timed.open()
         live.native_n = not wide
         return Ledger(live)
 
@@ -286,8 +316,8 @@ def _check_spec(part: Any, kind: str) -> None:
     law(build(text, kind) == part, "spec", f"{text} builds {build(text, kind)!r}, not {part!r}")
 
 
-def _check_needs(strategy: Any, spec: Simulated) -> None:
-    for need in (PREFIX, LOGPROBS):
+def _check_needs(strategy: Any, spec: Any) -> None:
+    for need in (PREFIX, LOGPROBS, LOGITS):
         ledger = Ledger(spec.open(), frozenset({need}))
         trial = _try(strategy, ledger)
         if need in needs_of(strategy):
@@ -296,9 +326,13 @@ def _check_needs(strategy: Any, spec: Simulated) -> None:
                 "needs",
                 f"on a model without {need} it must raise MissingNeed before the first call",
             )
-        used = [bool(r.prefix) if need == PREFIX else r.logprobs for r in ledger.requests]
+        used = {
+            PREFIX: any(r.prefix for r in ledger.requests),
+            LOGPROBS: any(r.logprobs for r in ledger.requests),
+            LOGITS: ledger.looks > 0,
+        }
         law(
-            not any(used),
+            not used[need],
             "needs",
             f"it asks for {need} and does not declare it: needs=({need!r},)",
         )
@@ -390,11 +424,12 @@ def _check_seed(strategy: Any, ledger: Callable[..., Ledger]) -> None:
     )
 
 
-def _check_hostile(strategy: Any, spec: Simulated, vice: str) -> None:
+def _check_hostile(strategy: Any, spec: Any, vice: str) -> None:
     limits = {"tokens": 150, "calls": 12}
     budget = ", ".join(f"{k}={v}" for k, v in limits.items())
     server = Hostile(spec.open(), vice)
     trial = _try(strategy, server, budget)
+    law(trial.answer is None or isinstance(trial.answer.text, str), "hostile", f"{vice}: no text")
     if trial.error is not None and not isinstance(trial.error, OutthinkError):
         raise AssertionError(
             f"law 'hostile' is broken: a server with the vice {vice!r} makes it raise "
@@ -410,6 +445,63 @@ def _check_hostile(strategy: Any, spec: Simulated, vice: str) -> None:
     if trial.answer is not None:
         seen = trial.answer.usage.completion_tokens
         law(seen >= server.written, "hostile", f"{vice}: {seen} of {server.written} tokens charged")
+
+
+#: a choosing rule, as ``outthink.lab.resample`` replays it
+Choose = Callable[[Ints, Mapping[str, Floats], Floats, np.random.Generator], Ints]
+
+
+def check_rule(rule: Choose, scores: Sequence[str] = (), seed: int = 0) -> None:
+    """Raise ``AssertionError`` when a choosing rule breaks a law.
+
+    A rule is a function ``(classes, scores, tokens, rng) -> place`` of samples in rows, ``(rows, n)``
+    each, that gives the place of the chosen sample in each row, ``(rows,)``: what
+    ``outthink.lab.resample.replay`` takes.  ``scores`` names the columns that it asks for.
+
+    The laws: *place* (one place in range for each row), *n=1* (of one sample it chooses that),
+    *answer* (a text without an answer is not chosen while another has one), *renaming* (the numbers of
+    the classes mean nothing), *rows* (what is decided in one row does not depend on the others),
+    *repeats* (the same call decides the same), *order* (another order of the samples chooses another
+    class only where both have as many samples: a tie that the first wins).
+    """
+    rng = np.random.default_rng(seed)
+
+    def choose(rows: tuple[Ints, Floats, Floats], which: Any = slice(None)) -> Ints:
+        classes, columns, tokens = rows
+        named = {name: columns[i][which] for i, name in enumerate(scores)}
+        place = np.asarray(rule(classes[which], named, tokens[which], np.random.default_rng(seed)))
+        count, n = classes[which].shape
+        fine = place.shape == (count,) and np.issubdtype(place.dtype, np.integer)
+        law(fine, "place", f"{count} rows give the shape {place.shape} of {place.dtype}")
+        law(bool(((place >= 0) & (place < n)).all()), "place", f"places {place} of {n} samples")
+        return place
+
+    for n in (1, 2, 3, 5, 8, 13):
+        shape = (40, n)
+        classes = rng.integers(-1, rng.integers(1, 5), shape)
+        columns = rng.uniform(0.01, 0.99, (max(len(scores), 1), *shape))
+        tokens = rng.permuted(np.arange(2, 2 + shape[0] * n)).reshape(shape).astype(np.float64)
+        rows = classes.astype(np.int64), columns, tokens
+        place = choose(rows)
+        if n == 1:
+            law(not place.any(), "n=1", f"of one sample it chooses {place}")
+        at = np.arange(len(place))
+        chosen = classes[at, place]
+        read = (classes >= 0).any(axis=1)
+        law(bool((chosen[read] >= 0).all()), "answer", "a text without an answer was chosen")
+        law(bool((choose(rows) == place).all()), "repeats", "the same call decides otherwise")
+        alone = np.concatenate([choose(rows, slice(i, i + 1)) for i in range(8)])
+        law(bool((alone == place[:8]).all()), "rows", "a row alone is decided otherwise")
+        names = np.array([7, 3, 11, 2, 5])
+        renamed = np.where(classes >= 0, names[classes], -1), columns, tokens
+        law(bool((choose(renamed) == place).all()), "renaming", "renamed answers change the choice")
+        turn = rng.permuted(np.tile(np.arange(n), (len(place), 1)), axis=1)
+        moved: list[Any] = [np.take_along_axis(a, turn, axis=-1) for a in (rows[0], tokens)]
+        shuffled = np.stack([np.take_along_axis(c, turn, axis=-1) for c in columns])
+        second = moved[0][at, choose((moved[0], shuffled, moved[1]))]
+        votes = (classes[:, :, None] == np.stack([chosen, second], axis=1)[:, None]).sum(axis=1)
+        level = (chosen == second) | (votes[:, 0] == votes[:, 1])
+        law(bool(level.all()), "order", "another order of the samples changes the choice")
 
 
 def check_model(model: Any, question: str = QUESTION) -> None:

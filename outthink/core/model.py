@@ -31,7 +31,9 @@ class Request:
     """``n`` continuations of ``messages`` (and of ``prefix``, the beginning of the answer).
 
     ``seeds`` holds one seed for each sample and ``nodes`` its place; ``stop`` strings end a sample
-    and are not part of its text.  ``extra`` goes to a server as it is.
+    and are not part of its text.  ``top_logprobs`` asks for the log-probabilities of so many of the
+    likeliest tokens at each place (and for ``logprobs``); ``logit_bias`` adds to the logits of token
+    ids before the temperature divides them.  ``extra`` goes to a server as it is.
     """
 
     messages: tuple[Message, ...]
@@ -45,11 +47,13 @@ class Request:
     seeds: tuple[int, ...] = ()
     nodes: tuple[tuple[int, ...], ...] = ()
     logprobs: bool = False
+    top_logprobs: int = 0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     tools: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        whole = {"max_tokens": 1, "n": 1, "top_k": 0}
+        whole = {"max_tokens": 1, "n": 1, "top_k": 0, "top_logprobs": 0}
         for name, least in whole.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -60,6 +64,11 @@ class Request:
                 raise BadInput(f"{name}={value!r}: a number of at least 0")
         if not all(isinstance(s, str) for s in (*self.stop, self.prefix)):
             raise BadInput("stop strings and the prefix are texts")
+        for token, value in self.logit_bias.items():
+            if not isinstance(token, int) or token < 0 or not math.isfinite(value):
+                raise BadInput(f"logit_bias={{{token!r}: {value!r}}}: token ids and finite numbers")
+        if self.top_logprobs and not self.logprobs:
+            object.__setattr__(self, "logprobs", True)
 
     def key(self) -> str:
         """What makes two requests the same for the store: everything but ``n`` and the seeds."""
@@ -74,6 +83,8 @@ class Request:
             "top_k": self.top_k,
             "stop": list(self.stop),
             "logprobs": self.logprobs,
+            "top_logprobs": self.top_logprobs,
+            "logit_bias": {str(k): v for k, v in sorted(self.logit_bias.items())},
             "tools": [dict(t) for t in self.tools],
             "extra": dict(self.extra),
         }
@@ -95,6 +106,21 @@ class Generation:
     logprob: float | None = None
     logprobs: Floats | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    #: ``(tokens, k)``, falling along each row; -inf where a server gave fewer
+    top_logprobs: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """The marks of a model that thinks before it answers, as they stand in its texts.
+
+    ``open`` begins a thought (empty where the prompt does), ``close`` ends it; ``wait`` is what makes
+    it go on thinking (budget forcing, arXiv 2501.19393).
+    """
+
+    open: str = "<think>\n"
+    close: str = "</think>\n"
+    wait: str = "Wait"
 
 
 @dataclass(frozen=True)

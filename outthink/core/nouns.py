@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -118,8 +118,10 @@ class Sample:
 
     ``finish``: ``"stop"`` (the model ended), ``"length"`` (``max_tokens``), ``"step"`` (a stop
     string: the sample can be extended), ``"root"`` (nothing written yet), or the server's word.
-    ``tokens`` and ``logprob`` (nats) are those of ``delta`` alone.  ``role`` says who wrote it and
-    what for: ``"main"``, the spec of another model, ``"judge"``.
+    ``tokens`` and ``logprob`` (nats) are those of ``delta`` alone, and so are ``logprobs (tokens,)``
+    and ``top_logprobs (tokens, k)``, the k largest at each place in falling order, where they were
+    asked for.  ``role`` says who wrote it and what for: ``"main"``, the spec of another model,
+    ``"judge"``.
     """
 
     node: Node
@@ -133,6 +135,7 @@ class Sample:
     role: str = "main"
     stored: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+    top_logprobs: Floats | None = None
 
     @property
     def text(self) -> str:
@@ -156,6 +159,21 @@ class Sample:
         if not parts or any(p is None for p in parts):
             return None
         return float(sum(p for p in parts if p is not None))
+
+    def trace(self, name: Literal["logprobs", "top_logprobs"] = "logprobs") -> Floats | None:
+        """``logprobs`` or ``top_logprobs`` of the whole text; ``None`` where a part has none.
+
+        What was added by ``Run.edit`` was not drawn and has no part in it.
+        """
+        parts = [getattr(s, name) for s in self.lineage() if s.tokens]
+        if not parts or any(part is None for part in parts):
+            return None
+        if name == "logprobs":
+            return np.concatenate(parts)
+        width = max(part.shape[1] for part in parts)
+        pads = [((0, 0), (0, width - part.shape[1])) for part in parts]
+        padded = [np.pad(p, w, constant_values=-np.inf) for p, w in zip(parts, pads, strict=True)]
+        return np.concatenate(padded)
 
     @property
     def finished(self) -> bool:
@@ -206,6 +224,7 @@ class Answer:
     text, ``confidence`` the weight of the chosen class, ``distribution`` the weight of each class,
     ``stopped`` why the run ended: ``"finished"``, the name of a limit, ``"interrupted"`` (Ctrl-C),
     ``"cancelled"`` or the reason given to ``run.cancel``, ``"error"``; of a replay also ``"store"``.
+    ``submissions`` are the texts handed in where a strategy may hand in several (pass@k), best first.
     ``critical_seconds`` is the longest chain of calls that waited for one another: what the run takes
     where nothing else does, each call as long as it took when it was made (also one from the store).
     """
@@ -225,6 +244,7 @@ class Answer:
     model: str = ""
     seed: int = 0
     notes: tuple[str, ...] = ()
+    submissions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as the command line's ``--json`` prints them."""
@@ -241,6 +261,7 @@ class Answer:
             "run": self.run,
             "seed": self.seed,
             "notes": list(self.notes),
+            **({"submissions": list(self.submissions)} if self.submissions else {}),
         }
 
     @property

@@ -25,10 +25,11 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import numpy as np
 
 from outthink.core.budget import Budget, Meter, Reservation, Usage
@@ -47,6 +48,7 @@ from outthink.core.errors import (
 from outthink.core.model import Generation, Judged, Model, Reply, Request, prompt_tokens, reading
 from outthink.core.nouns import (
     Answer,
+    Floats,
     Ints,
     Message,
     Node,
@@ -56,7 +58,10 @@ from outthink.core.nouns import (
     Score,
     digest,
     dotted,
+    finite,
 )
+
+T = TypeVar("T")
 
 #: a sample is not asked for when fewer tokens than this are left for it
 FLOOR = 16
@@ -191,6 +196,11 @@ class Run:
         except (KeyError, TypeError):
             raise MissingNeed(f"no model for the role {role!r} was opened for this run") from None
 
+    @property
+    def place(self) -> int:
+        """The last number of the next sample's node."""
+        return self._next
+
     def rng(self, *node: int | str) -> np.random.Generator:
         """A random generator that depends on the run's seed and ``node`` only."""
         return np.random.default_rng(self._entropy("rng", *self.node, *node))
@@ -293,18 +303,36 @@ class Run:
         *,
         messages: Sequence[Message] | None = None,
         model: Any = "main",
+        width: int | None = None,
+        propose: Proposal | None = None,
+        lost: set[Node] | None = None,
         **params: Any,
     ) -> AsyncIterator[AsyncIterator[Sample]]:
-        """``n`` samples as they finish; leaving the block cancels what is in flight."""
+        """``n`` samples as they finish, each a call of its own, at most ``width`` under way at once.
+
+        Leaving the block cancels what is under way; it is charged for what it had written.  The
+        samples' nodes count up from ``run.place``; ``lost`` is given those whose call failed.
+        ``propose`` is as in ``gather``.
+        """
+        done: dict[Node, Sample] = {}
+        self._propose_from(done, propose)
+
+        def emit(sample: Sample) -> None:
+            done[sample.node] = sample
+            # what had arrived of a cancelled call is kept, though no one waits for it any more
+            with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                send.send_nowait(sample)
+
         base = tuple(messages if messages is not None else self.problem.messages)
         jobs = [_Job(node, base) for node in self._allocate(n)]
+        lane = anyio.Semaphore(max(width or n, 1))
         send, receive = anyio.create_memory_object_stream[Sample](max(n, 1))
         error: list[BaseException] = []
 
         async def produce() -> None:
             async with send:
                 try:
-                    await self._produce(jobs, model, params, send.send_nowait)
+                    await self._produce(jobs, model, params, emit, lane, lost)
                 except (ModelError, BudgetExhausted) as caught:
                     error.append(caught)
 
@@ -328,14 +356,24 @@ class Run:
                         await stream.aclose()
 
     async def extend(
-        self, samples: Sequence[Sample], *, stop: Sequence[str] = ("\n",), **params: Any
+        self,
+        samples: Sequence[Sample],
+        *,
+        stop: Sequence[str] = ("\n",),
+        tokens: int | None = None,
+        **params: Any,
     ) -> list[Sample]:
         """Each sample with one more step (up to a ``stop`` string); finished ones pass through.
 
+        With ``tokens`` a step is so many tokens long at most, and one that was cut there can go on.
         The same sample may stand in the list several times: each gets its own continuation.  Where
         the budget gives out, the sample comes back unextended and ``run.limit`` says why.  Needs a
         model with PREFIX.
         """
+        if tokens is not None:
+            if tokens < 1:
+                raise BadInput(f"tokens={tokens}: a step has at least one token")
+            params["max_tokens"] = tokens
         jobs: list[_Job] = []
         place: dict[Node, int] = {}
         out = list(samples)
@@ -349,11 +387,128 @@ class Run:
             jobs.append(_Job(node, sample.messages, sample.text, sample))
 
         def emit(sample: Sample) -> None:
+            if tokens is not None and sample.finish == "length" and sample.tokens >= tokens:
+                sample = replace(sample, finish="step")
+                self.world.samples[sample.node] = sample
             out[place[sample.node]] = sample
 
         model = params.pop("model", "main")
         await self._produce(jobs, model, {**params, "stop": tuple(stop)}, emit)
         return out
+
+    def edit(self, sample: Sample, keep: int | None = None, add: str = "") -> Sample:
+        """A sample that ends otherwise: ``keep`` characters of its own ``delta``, then ``add``.
+
+        It can be extended (Run.extend); nothing is drawn, so nothing is spent.  What is added is no
+        token of its own: it is part of the prompt of what follows.  For thoughts that are cut, ended
+        or made to go on.
+        """
+        whole = len(sample.delta)
+        kept = whole if keep is None else min(max(keep, 0), whole)
+        tokens = round(sample.tokens * kept / whole) if whole else 0
+        k = self._children.get(sample.node, 0)
+        self._children[sample.node] = k + 1
+        lines, tops = sample.logprobs, sample.top_logprobs
+        edited = replace(
+            sample,
+            node=(*sample.node, k),
+            delta=sample.delta[:kept] + add,
+            finish="step",
+            tokens=tokens,
+            logprobs=None if lines is None else lines[:tokens],
+            top_logprobs=None if tops is None else tops[:tokens],
+            logprob=sample.logprob
+            if lines is None or kept == whole
+            else float(lines[:tokens].sum()),
+        )
+        self.world.samples[edited.node] = edited
+        self.note("edit", node=edited.node, of=sample.node, kept=kept, added=add)
+        return edited
+
+    def make(
+        self,
+        text: str,
+        *,
+        tokens: int,
+        logprobs: Floats | None = None,
+        messages: Sequence[Message] | None = None,
+        finish: str = "stop",
+        role: str = "main",
+    ) -> Sample:
+        """A sample that was written inside the model (``Run.inside``), or put together from others."""
+        sample = Sample(
+            self._allocate(1)[0],
+            text,
+            finish=finish,
+            tokens=tokens,
+            logprob=None if logprobs is None else float(np.sum(logprobs)),
+            logprobs=logprobs,
+            messages=tuple(messages or self.problem.messages),
+            role=role,
+        )
+        self.world.samples[sample.node] = sample
+        self.note("sample", node=sample.node, tokens=tokens, finish=finish, text=text)
+        return sample
+
+    async def inside(
+        self,
+        work: Callable[[Any, Callable[[int], None]], T],
+        *,
+        reads: int,
+        writes: int = 0,
+        model: Any = "main",
+    ) -> T:
+        """What ``work(inside, wrote)`` gives, computed in a worker thread and metered.
+
+        ``inside`` is the model's (``outthink.models.inside``); ``reads`` prompt tokens and at most
+        ``writes`` completion tokens are reserved, and ``wrote(k)`` says that k more were written.  It
+        raises where the run has ended, so call it often.  The store keeps nothing of it: what is
+        computed here costs no server, and is computed again.  Raises ``BudgetExhausted`` where it does
+        not fit, ``MissingNeed`` for a model without an inside.
+        """
+        live: Any = self.model(model)
+        if not hasattr(live, "inside"):
+            raise MissingNeed(f"{live.name} has no inside: use fly, local or another with LOGITS")
+        ticket = self._reserve(live.price.usage(reads, writes, calls=1))
+        written, ended, since = 0, False, self.world.critical
+
+        def wrote(k: int) -> None:
+            nonlocal written
+            if ended:
+                raise BudgetExhausted("cancelled")
+            if written + k > writes:
+                raise BadInput(f"{written + k} tokens were written where {writes} were reserved")
+            written += k
+
+        def used() -> Usage:
+            usage: Usage = live.price.usage(reads, written, calls=1)
+            return usage
+
+        found: list[T] = []
+        began = self.meter.clock()
+        try:
+            with _unwrapped(), self._in_time():
+                async with self._slot():
+                    await anyio.lowlevel.checkpoint()
+                    ticket.partial = used()
+                    found.append(
+                        await anyio.to_thread.run_sync(
+                            work, live.inside, wrote, abandon_on_cancel=True
+                        )
+                    )
+        except BaseException as error:
+            if ticket.partial is not None:
+                ticket.partial = used()
+            self._abandon(ticket, error)
+            raise
+        finally:
+            ended = True
+        if not found:  # a child run that was ended from outside
+            ticket.settle(used())
+            raise BudgetExhausted(self.limit or "seconds")
+        self._waited(since, self.meter.clock() - began)
+        self._settle(ticket, used())
+        return found[0]
 
     async def score(self, samples: Sequence[Sample], verifier: Any) -> list[Score]:
         """A verifier's score of each sample; asked once for each sample of the tree."""
@@ -650,7 +805,12 @@ class Run:
             failures.append(error)
 
     def _admit(
-        self, pending: list[_Job], model: Model, max_tokens: int, tools: Sequence[Any]
+        self,
+        pending: list[_Job],
+        model: Model,
+        max_tokens: int,
+        tools: Sequence[Any],
+        apart: bool = False,
     ) -> list[tuple[list[_Job], Reservation, int]]:
         """Claim as many of the pending jobs as fit at their worst case, in their order."""
         wave: list[tuple[list[_Job], Reservation, int]] = []
@@ -666,6 +826,7 @@ class Run:
             same = 1
             while (
                 model.native_n
+                and not apart
                 and at + same < len(pending)
                 and pending[at + same].prefix == job.prefix
                 and pending[at + same].messages is job.messages
@@ -700,8 +861,13 @@ class Run:
         role: Any,
         params: Mapping[str, Any],
         emit: Callable[[Sample], None],
+        lane: anyio.Semaphore | None = None,
+        lost: set[Node] | None = None,
     ) -> None:
-        """Make the samples of these jobs, wave by wave, and hand each to ``emit``."""
+        """Make the samples of these jobs, wave by wave, and hand each to ``emit``.
+
+        With a ``lane`` each is a call of its own, and as many are under way as it has room for.
+        """
         model = self.model(role)
         settings = dict(params)
         max_tokens = int(settings.pop("max_tokens", None) or model.max_tokens)
@@ -709,7 +875,7 @@ class Run:
         pending, made, last = list(jobs), 0, None
         failures: list[ModelError] = []
         while pending and self._reason is None:
-            wave = self._admit(pending, model, max_tokens, tools)
+            wave = self._admit(pending, model, max_tokens, tools, lane is not None)
             if not wave:
                 if self.meter.busy():
                     await self._settled()
@@ -728,10 +894,13 @@ class Run:
                 counts: list[int] = counts,
             ) -> None:
                 try:
-                    rest = await self._call(model, role, group, ticket, tokens, settings, emit)
+                    async with lane or contextlib.nullcontext():
+                        rest = await self._call(model, role, group, ticket, tokens, settings, emit)
                 except BaseException as error:
                     self._failed([j.node for j in group], ticket, error)
                     self._endure(error, failures)
+                    if lost is not None:
+                        lost.update(j.node for j in group if j.node not in self.world.samples)
                     if isinstance(error, BudgetExhausted):
                         counts.append(sum(j.node in self.world.samples for j in group))
                 else:
@@ -936,6 +1105,7 @@ class Run:
             role,
             stored,
             g.extra,
+            g.top_logprobs,
         )
         self.world.samples[sample.node] = sample
         emit(sample)
@@ -1046,6 +1216,8 @@ def _written(g: Generation) -> dict[str, Any]:
         values["logprob"] = g.logprob
     if g.logprobs is not None:
         values["logprobs"] = [float(x) for x in g.logprobs]
+    if g.top_logprobs is not None:
+        values["top_logprobs"] = finite(g.top_logprobs.tolist())
     if g.extra:
         values["extra"] = dict(g.extra)
     return values
@@ -1055,6 +1227,9 @@ def _generation(values: Mapping[str, Any]) -> Generation:
     known = dict(values)
     if known.get("logprobs") is not None:
         known["logprobs"] = np.asarray(known["logprobs"], dtype=np.float64)
+    if known.get("top_logprobs") is not None:
+        rows = [[-math.inf if v is None else v for v in row] for row in known["top_logprobs"]]
+        known["top_logprobs"] = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
     return Generation(**known)
 
 

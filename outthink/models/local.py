@@ -169,6 +169,7 @@ class _Row:
     seed: int
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    tops: list[Floats] = field(default_factory=list)
     text: str = ""
     finish: str = ""
     stopped_by: str | None = None
@@ -425,6 +426,10 @@ class Engine(Doors):
         """Draw one token for each row, and note its log-probability under the model itself."""
         torch = self.torch
         logp = torch.log_softmax(logits, dim=-1)
+        if request.logit_bias:
+            logits = logits.clone()
+            for token, value in request.logit_bias.items():
+                logits[:, token] += value
         if request.temperature == 0:
             chosen = logits.argmax(dim=-1).tolist()
         else:
@@ -444,6 +449,10 @@ class Engine(Doors):
             chosen = race.argmax(dim=-1).tolist()
         for place, (row, token) in enumerate(zip(rows, chosen, strict=True)):
             row.logprobs.append(float(logp[place, token]))
+        if request.top_logprobs:
+            best = logp.topk(min(request.top_logprobs, logp.shape[1]), dim=-1).values
+            for row, line in zip(rows, self._numbers(best), strict=True):
+                row.tops.append(line)
         return [int(t) for t in chosen]
 
     def _push(self, work: _Work, row: _Row, token: int) -> bool:
@@ -659,6 +668,9 @@ class LocalModel:
         prompt = engine.prompt(request.messages, self.spec.chat)
         ids = (*prompt, *engine.spell(prompt, request.prefix))
         room = engine.context - len(ids)
+        size = engine.vocabulary
+        if any(token >= size for token in request.logit_bias):
+            raise BadInput(f"logit_bias: {self.name} has the tokens 0 to {size - 1}")
         if room < 1 or not ids:
             raise Refused(f"{self.name} reads 1 to {engine.context} tokens; this has {len(ids)}")
         seeds = tuple(request.seeds) or tuple(range(request.n))
@@ -683,6 +695,7 @@ class LocalModel:
                 stopped_by=row.stopped_by,
                 logprob=float(sum(row.logprobs)),
                 logprobs=np.array(row.logprobs) if request.logprobs else None,
+                top_logprobs=np.array(row.tops) if request.top_logprobs else None,
             )
             for row in rows
         )

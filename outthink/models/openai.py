@@ -28,7 +28,7 @@ from outthink.core.errors import (
     Unreachable,
 )
 from outthink.core.model import LOGPROBS, PREFIX, SEEDS, Generation, Reply, Request, prompt_tokens
-from outthink.core.nouns import Message, text_of
+from outthink.core.nouns import Floats, Message, text_of
 from outthink.core.registry import fallback, register
 from outthink.models._server import (
     DEFAULT_URL,
@@ -280,7 +280,12 @@ class OpenAIModel:
         if request.seeds and self.spec.seeds and request.n == 1:
             body["seed"] = request.seeds[0]
         if request.logprobs:
-            body["logprobs"] = 1 if mode == "completions" and request.prefix else True
+            plain = mode == "completions" and request.prefix
+            body["logprobs"] = max(request.top_logprobs, 1) if plain else True
+            if request.top_logprobs and not plain:
+                body["top_logprobs"] = request.top_logprobs
+        if request.logit_bias:
+            body["logit_bias"] = {str(k): v for k, v in request.logit_bias.items()}
         if request.tools:
             body["tools"] = [dict(t) for t in request.tools]
         body.update(request.extra)
@@ -459,7 +464,7 @@ class OpenAIModel:
                 finish, stopped_by = "step", reason
             elif reason is ...:
                 finish = "unknown"
-        logprobs = None
+        logprobs, tops = None, None
         entries = choice.get("logprobs")
         if isinstance(entries, dict):
             content = entries.get("content")
@@ -468,6 +473,7 @@ class OpenAIModel:
             )
             values = [float(v) for v in values if v is not None]
             logprobs = np.array(values) if values else None
+            tops = _tops(entries, request.top_logprobs)
         tokens = len(logprobs) if logprobs is not None else _own(text, request.max_tokens)
         return Generation(
             text,
@@ -477,11 +483,28 @@ class OpenAIModel:
             float(logprobs.sum()) if logprobs is not None else None,
             logprobs if request.logprobs else None,
             extra,
+            tops,
         )
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self.server.aclose()
+
+
+def _tops(entries: Mapping[str, Any], k: int) -> Floats | None:
+    """The ``k`` largest log-probabilities of each place, falling; -inf where the server gave fewer."""
+    content = entries.get("content")
+    if content:
+        rows = [[t["logprob"] for t in e.get("top_logprobs") or ()] for e in content]
+    else:  # of the completions endpoint: a mapping of tokens for each place
+        rows = [list((place or {}).values()) for place in entries.get("top_logprobs") or ()]
+    if not k or not any(rows):
+        return None
+    out = np.full((len(rows), k), -np.inf)
+    for line, row in zip(out, rows, strict=True):
+        best = sorted((float(v) for v in row), reverse=True)[:k]
+        line[: len(best)] = best
+    return out
 
 
 def _own(text: str, max_tokens: int) -> int:

@@ -43,7 +43,7 @@ from outthink.core.model import (
     Request,
     reading,
 )
-from outthink.core.nouns import Message, text_of
+from outthink.core.nouns import Floats, Message, text_of
 from outthink.core.registry import register, spec_of
 
 #: what stands between the number of a step and its value: the seed's choice, without meaning
@@ -51,6 +51,18 @@ FILLER = ("so", "then", "next", "now", "thus", "hence", "here", "well")
 
 _WORD = re.compile(r"\s*\S+\s*|\s+")
 _NORMAL = NormalDist()
+
+
+def _tops(logprobs: Floats, k: int) -> Floats:
+    """The ``k`` likeliest at each place: what was drawn, and others as likely that share the rest."""
+    out = np.full((len(logprobs), k), -np.inf)
+    for line, drawn in zip(out, logprobs, strict=True):
+        p = math.exp(drawn)
+        others = min(max(round((1 - p) / p), 1), 1000) if p < 1 else 0
+        share = math.log((1 - p) / others) if others else -math.inf
+        row = sorted([drawn] + [share] * min(others, k), reverse=True)[:k]
+        line[: len(row)] = row
+    return out
 
 
 def question_of(messages: Sequence[Message]) -> str:
@@ -264,6 +276,7 @@ class SimulatedModel:
             stopped_by=stop if finish == "step" else None,
             logprob=float(kept.sum()),
             logprobs=kept if request.logprobs else None,
+            top_logprobs=_tops(kept, request.top_logprobs) if request.top_logprobs else None,
         )
 
     def _words(self, question: str, prefix: str, seed: int | str) -> Iterator[tuple[str, float]]:

@@ -48,6 +48,33 @@ def tally(classes: Ints, weights: Sequence[float] | Floats | None = None) -> tup
     return (kinds[real], sums[real]) if real.any() else (kinds, sums)
 
 
+def support(classes: Ints, weights: Sequence[float] | Floats | None = None) -> Floats:
+    """For each sample the total weight of its class: ``(..., n)`` of ``classes (..., n)``.
+
+    What a vote compares.  0 for a text without an answer, unless its row holds nothing else.
+    """
+    c = np.asarray(classes)
+    w = np.ones(c.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = np.where(np.isfinite(w), np.maximum(w, 0.0), 0.0)
+    sums = np.einsum("...ij,...j->...i", c[..., :, None] == c[..., None, :], w)
+    counts = (c >= 0) | ~(c >= 0).any(axis=-1, keepdims=True)
+    return np.asarray(np.where(counts, sums, 0.0), dtype=np.float64)
+
+
+def elect(strength: Floats, classes: Ints) -> Ints:
+    """The first place of the largest ``strength (..., n)`` among samples with an answer: ``(...)``.
+
+    Where no sample of a row has one, among all.  Values within 1e-12 of the largest are level with
+    it, and NaN is less than all.
+    """
+    c = np.asarray(classes)
+    able = (c >= 0) | ~(c >= 0).any(axis=-1, keepdims=True)
+    s = np.where(able & ~np.isnan(strength), strength, -np.inf)
+    top = s.max(axis=-1, keepdims=True)
+    level = able & (np.isclose(s, top, rtol=1e-12, atol=0.0) | (s == top))
+    return np.asarray(level.argmax(axis=-1), dtype=np.int64)
+
+
 def weighted(
     classes: Ints,
     weights: Sequence[float] | Floats,

@@ -8,6 +8,7 @@ how a vote stands after a sample, for any number of votes at once: arrays of one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -57,6 +58,37 @@ class Running:
         before = np.maximum.accumulate(np.where(again, 0, drawn - 1), axis=-1)
         left = (n if budget is None else budget) - drawn
         return cls(drawn, top[..., -1], top[..., -2], drawn - before, left)
+
+
+def fewest(stop: Stop, classes: Sequence[int] | AnyInts, budget: int) -> int:
+    """How many more samples a vote must draw before its rule can end it, ``budget - drawn`` at most.
+
+    It ends soonest where all that come agree, with the leader or with the last one.  So many can be
+    drawn side by side, and none is drawn that the rule, asked after each, would not have drawn.
+    """
+    c = np.asarray(classes, dtype=np.int64)
+    left = budget - len(c)
+    if left <= 1:
+        return left
+    guesses = {0} if not len(c) else {int(c[-1])}
+    known = c[c >= 0]
+    if len(known):
+        guesses.add(int(np.bincount(known).argmax()))
+    soonest = left
+    for guess in guesses:
+        ahead = np.concatenate([c, np.full(left, guess, dtype=np.int64)])
+        ends = np.flatnonzero(stop.stops(Running.of(ahead, budget))[len(c) :])
+        soonest = min([soonest, *(ends[:1] + 1).tolist()])
+    return soonest
+
+
+def ending(stop: Stop, classes: Sequence[int] | AnyInts, budget: int) -> int | None:
+    """After how many of these samples the rule ends the vote; ``None`` where it goes on."""
+    c = np.asarray(classes, dtype=np.int64)
+    if not len(c):
+        return None
+    ends = np.flatnonzero(stop.stops(Running.of(c, budget)))
+    return int(ends[0]) + 1 if len(ends) else None
 
 
 class Stop(Protocol):

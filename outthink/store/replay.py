@@ -18,7 +18,7 @@ import anyio
 from outthink.core import errors, registry
 from outthink.core.budget import Budget, Meter, Price, Reservation, Usage
 from outthink.core.errors import BadInput, BudgetExhausted, ModelError, OutthinkError
-from outthink.core.model import Judged, Reply, Request
+from outthink.core.model import Judged, Reply, Request, Thinking
 from outthink.core.nouns import Answer, Message, Node, Problem, canonical, digest, dotted
 from outthink.core.run import Reader, Record, Run, World, _unwrapped, execute, lasting, sample_name
 
@@ -63,6 +63,8 @@ class StoreOnly:
         self.per_call: int | None = facts.get("per_call")
         if "step" in facts:
             self.step = str(facts["step"])
+        marks = facts.get("thinking")
+        self.thinking = None if marks is None else Thinking(**marks)
         #: how a call that is not stored ends: it fails as one may have in the recorded run,
         #: ends the run, or waits until the run is ended from outside
         self.refusal: Literal["fail", "end", "wait"] = "fail"

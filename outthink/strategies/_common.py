@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
-from outthink.core.errors import BadInput
-from outthink.core.nouns import Answer, Pool, Sample
+from outthink.core.errors import BadInput, BudgetExhausted
+from outthink.core.model import Thinking
+from outthink.core.nouns import Answer, Node, Pool, Sample
 from outthink.core.run import Run
 from outthink.search.steps import Tree
 from outthink.select import best as best_rules
 from outthink.select import vote as vote_rules
 from outthink.select.best import best
 from outthink.select.vote import weighted
+from outthink.stop.base import Stop, ending, fewest
 
 
 def check(part: Any, **ranges: tuple[float | None, float | None]) -> None:
@@ -33,6 +35,12 @@ def check(part: Any, **ranges: tuple[float | None, float | None]) -> None:
 def step_of(run: Run, step: str | None) -> str:
     """The string that ends a step: as given, else the model's own, else an empty line."""
     return step if step is not None else str(getattr(run.model(), "step", "\n\n"))
+
+
+def thinking_of(run: Run, model: Any = "main") -> Thinking:
+    """The marks of a model that thinks: its own, else those of most open models."""
+    marks: Thinking | None = getattr(run.model(model), "thinking", None)
+    return marks or Thinking()
 
 
 def decide(
@@ -67,6 +75,63 @@ def decide(
             rule_of_best = "first"
         chosen = best(w, classes, rule_of_best, pool.tokens, rng)
     return run.answer(pool, chosen, np.where(np.isfinite(w), w, 0.0))
+
+
+async def draw_until(
+    run: Run,
+    n: int,
+    stop: Stop,
+    *,
+    width: int | None = None,
+    propose: Callable[[list[Sample]], Awaitable[Answer]],
+    **params: Any,
+) -> list[Sample]:
+    """Up to ``n`` samples, until the rule ends the vote: as many as it saw, in their own order.
+
+    They are counted in the order in which they were asked for, not in which they came back, so a
+    quick answer has no more votes than a slow one.  Without ``width``, waves of as many as must be
+    drawn in any case (``stop.base.fewest``): nothing is wasted.  With it, so many are under way at
+    once, and the moment the rule ends the vote the others are cancelled, charged for what they wrote.
+    """
+    drawn: list[Sample] = []
+    if width is None:
+        asked = 0
+        while asked < n:
+            classes = (await run.pool(drawn)).classes if drawn else np.zeros(0, dtype=np.int64)
+            wave = fewest(stop, classes, n - asked + len(drawn))
+            asked += wave
+
+            async def together(fresh: list[Sample], before: Sequence[Sample] = drawn) -> Answer:
+                return await propose([*before, *fresh])
+
+            try:
+                drawn = [*drawn, *await run.gather(wave, propose=together, **params)]
+            except BudgetExhausted:
+                if not drawn:
+                    raise
+                break
+            end = ending(stop, (await run.pool(drawn)).classes, n - asked + len(drawn))
+            if end is not None:
+                return drawn[:end]
+            if run.limit is not None:
+                break
+        return drawn
+    waiting, lost, place = dict[int, Sample](), set[Node](), run.place
+    async with run.samples(n, width=width, propose=propose, lost=lost, **params) as stream:
+        async for sample in stream:
+            waiting[sample.node[-1]] = sample
+            before = len(drawn)
+            while place in waiting or (*run.node, place) in lost:
+                drawn += [waiting.pop(place)] if place in waiting else []
+                place += 1
+            if len(drawn) > before:
+                end = ending(stop, (await run.pool(drawn)).classes, n)
+                if end is not None:
+                    return drawn[:end]
+    drawn += [waiting[at] for at in sorted(waiting)]
+    if not drawn:
+        raise BudgetExhausted(run.limit or "calls")
+    return drawn
 
 
 async def grow(

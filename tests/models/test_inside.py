@@ -3,12 +3,16 @@
 import threading
 from dataclasses import replace
 
+import anyio
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outthink.core.budget import Budget, Meter, Usage
 from outthink.core.errors import BadInput, ModelError
+from outthink.core.model import Request
+from outthink.core.registry import build
 from outthink.models.fly import WEIGHTS
 from outthink.models.fly.engine import Network
 from outthink.models.fly.inside import FlyInside
@@ -325,3 +329,44 @@ def test_other_architectures_keep_the_laws(local, family, tmp_path):
     getattr(transformers, name)(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     check_inside(Local(str(tmp_path)), question="2 and 2 are how many?")
+
+
+def _drawn(model, **options):
+    """The generations of one request, and its prompt's ids."""
+    request = Request(MESSAGES, max_tokens=12, seeds=(5, 6), n=2, **options)
+
+    async def main():
+        return await model.generate(request, Meter(Budget()).reserve(Usage(calls=1)))
+
+    return anyio.run(main).generations, model.inside.prompt(MESSAGES)
+
+
+def test_top_logprobs_are_the_largest_of_the_logits():
+    model = build("fly", "model").open()
+    found, ids = _drawn(model, top_logprobs=6, temperature=1.3)
+    for g in found:
+        text = model.inside.encode(g.text)
+        assert g.top_logprobs.shape == (g.tokens, 6)
+        rows = log_softmax(model.inside.logits((*ids, *text)))[len(ids) - 1 :][: len(text)]
+        wanted = np.sort(rows, axis=1)[:, ::-1][:, :6]
+        np.testing.assert_allclose(g.top_logprobs[: len(text)], wanted, atol=1e-3)
+        assert (g.top_logprobs[:, 0] >= g.logprobs - 1e-9).all()
+
+
+def test_a_logit_bias_forces_and_forbids_and_leaves_the_logprobs_alone():
+    model = build("fly", "model").open()
+    plain, ids = _drawn(model, logprobs=True)
+    token = int(np.argsort(model.inside.read(ids).logits)[-3])
+    for temperature in (0.0, 0.7, 1.0):
+        forced, _ = _drawn(
+            model, logprobs=True, logit_bias={token: 1000.0}, temperature=temperature
+        )
+        assert {g.text for g in forced} == {model.inside.decode([token]) * 12}
+        own = log_softmax(model.inside.read(ids).logits)[token]
+        assert forced[0].logprobs[0] == pytest.approx(own, abs=1e-3)
+    same, _ = _drawn(model, logprobs=True, logit_bias={token: 0.0})
+    assert [g.text for g in same] == [g.text for g in plain]
+    with pytest.raises(BadInput, match="logit_bias"):
+        _drawn(model, logit_bias={100_000: 1.0})
+    with pytest.raises(BadInput, match="logit_bias"):
+        Request(({"role": "user", "content": "x"},), logit_bias={-1: 1.0})

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import anyio
 import httpx
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -257,6 +258,24 @@ def test_logprobs_refusals_and_tool_calls_are_kept():
         "choices": [{"message": {"content": None, "refusal": "no"}, "finish_reason": "stop"}]
     }
     assert call(lambda b, i: refused)[0].generations[0].extra["refusal"] == "no"
+
+
+def test_the_likeliest_tokens_are_asked_for_and_read_in_falling_order():
+    data = completion(["ab"])
+    tops = [[{"logprob": -2.5}, {"logprob": -0.5}, {"logprob": -3.0}], [{"logprob": -1.5}]]
+    data["choices"][0]["logprobs"] = {
+        "content": [{"logprob": row[0]["logprob"], "top_logprobs": row} for row in tops]
+    }
+    reply, sent, *_ = call(lambda b, i: data, Request(ASK, top_logprobs=2, logit_bias={7: -3.0}))
+    assert (sent[0]["logprobs"], sent[0]["top_logprobs"]) == (True, 2)
+    assert sent[0]["logit_bias"] == {"7": -3.0}
+    wanted = [[-0.5, -2.5], [-1.5, -np.inf]]
+    np.testing.assert_array_equal(reply.generations[0].top_logprobs, wanted)
+    silent = completion(["ab"])
+    assert (
+        call(lambda b, i: silent, Request(ASK, top_logprobs=2))[0].generations[0].top_logprobs
+        is None
+    )
 
 
 def test_a_server_that_overruns_max_tokens_is_charged_and_ends_the_run():

@@ -9,7 +9,8 @@ from outthink.core.errors import BadInput
 from outthink.select.aggregate import AGGREGATES, aggregate
 from outthink.select.best import best
 from outthink.select.coverage import pass_at_k
-from outthink.select.vote import majority, tally, weighted
+from outthink.select.vote import elect, majority, support, tally, weighted
+from outthink.testing import check_rule
 
 CLASSES = st.lists(st.integers(-1, 4), min_size=1, max_size=30)
 
@@ -97,3 +98,48 @@ def test_without_ties_every_rule_is_the_argmax(scores):
     lengths = np.ones(len(scores), dtype=np.int64)
     for rule in ("majority", "first", "shortest", "random"):
         assert best(scores, classes, rule, lengths, rng) == int(np.argmax(scores))
+
+
+ROWS = st.integers(0, 10_000).map(
+    lambda seed: np.random.default_rng(seed).integers(-1, 4, (6, 1 + seed % 9))
+)
+
+
+@given(ROWS, st.integers(0, 100))
+def test_support_is_the_weight_of_each_samples_class(classes, seed):
+    w = np.random.default_rng(seed).uniform(-0.2, 1, classes.shape)
+    found = support(classes, w)
+    for row, weights, sums in zip(classes, w, found, strict=True):
+        for i, klass in enumerate(row):
+            mine = sum(max(v, 0) for v, k in zip(weights, row, strict=True) if k == klass)
+            hidden = klass < 0 and (row >= 0).any()
+            assert sums[i] == pytest.approx(0 if hidden else mine)
+        np.testing.assert_allclose(support(row, weights), sums)
+
+
+@given(ROWS)
+def test_the_largest_support_elects_the_majority(classes):
+    places = elect(support(classes), classes)
+    assert places.tolist() == [majority(row) for row in classes]
+
+
+def test_who_has_no_answer_or_no_number_is_elected_last():
+    strength = np.array([[9.0, np.nan, 1.0, 1.0], [9.0, 3.0, 9.0, 1.0], [np.nan] * 4])
+    classes = np.array([[-1, 0, 1, 2], [-1, -1, -1, -1], [-1, -1, 2, 3]])
+    assert elect(strength, classes).tolist() == [2, 0, 2]
+
+
+def test_the_laws_of_a_choosing_rule_catch_what_breaks_them():
+    check_rule(lambda c, s, t, r: elect(support(c), c))
+    check_rule(lambda c, s, t, r: elect(support(c, s["v"]), c), ["v"])
+    broken = {
+        "answer": lambda c, s, t, r: np.zeros(len(c), dtype=int),
+        "renaming": lambda c, s, t, r: elect(c.astype(float), c),
+        "place": lambda c, s, t, r: np.full(len(c), c.shape[1]),
+        "rows": lambda c, s, t, r: elect(support(c) - c.mean(), c) * (len(c) > 1),
+        "repeats": lambda c, s, t, r: elect(np.random.default_rng().random(c.shape), c),
+        "order": lambda c, s, t, r: elect(np.arange(c.shape[1]) + 0.0 * c, c),
+    }
+    for law, rule in broken.items():
+        with pytest.raises(AssertionError, match=f"law '{law}'"):
+            check_rule(rule)

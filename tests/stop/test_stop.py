@@ -7,7 +7,7 @@ from scipy.special import betainc
 from outthink.core.errors import BadInput
 from outthink.core.registry import build, entries, spec_of
 from outthink.select.vote import majority
-from outthink.stop.base import Running
+from outthink.stop.base import Running, ending, fewest
 from outthink.stop.beta import Beta, leads, votes_needed
 from outthink.stop.certain import Certain
 from outthink.stop.share import Share
@@ -132,3 +132,33 @@ def test_a_vote_needs_samples_and_a_budget_that_holds_them():
         Running.of(np.array([0, 1, 1]), 2)
     with pytest.raises(BadInput, match="votes"):
         leads(-1, 0)
+
+
+@given(CLASSES, st.sampled_from(RULES), st.integers(0, 8))
+def test_no_future_ends_a_vote_sooner_than_the_fewest(classes, rule, seed):
+    drawn, budget = classes[:10], 24
+    least = fewest(rule, drawn, budget)
+    assert 1 <= least <= budget - len(drawn)
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        kinds = rng.integers(1, 4)
+        future = rng.integers(0, kinds, budget - len(drawn))
+        before = ending(rule, drawn, budget)
+        if before is None:
+            end = ending(rule, np.concatenate([drawn, future]), budget)
+            assert end is None or end - len(drawn) >= least
+
+
+def test_the_fewest_are_those_of_the_papers():
+    assert fewest(Beta(0.95), [], 40) == 4, "1 - 2^-5 > .95"
+    assert fewest(Window(5), [], 40) == 5
+    assert fewest(Window(5), [0, 0, 1], 40) == 7
+    assert fewest(Certain(), [], 64) == 33
+    assert fewest(Certain(), [0] * 32, 64) == 1
+    assert fewest(Beta(0.95), [0, 1], 3) == 1
+
+
+@given(CLASSES, st.sampled_from(RULES))
+def test_a_vote_ends_at_the_first_sample_at_which_the_rule_says_so(classes, rule):
+    assert ending(rule, classes, 40) == ends(rule, classes, 40)
+    assert ending(rule, [], 40) is None

@@ -33,9 +33,10 @@ from outthink.core.model import (
     Judged,
     Reply,
     Request,
+    Thinking,
     reading,
 )
-from outthink.core.nouns import Message, text_of
+from outthink.core.nouns import Floats, Message, text_of
 from outthink.core.registry import register
 from outthink.models._shared import Shared, cache_home
 
@@ -192,8 +193,11 @@ class FlyModel:
         from outthink.models.fly.inside import FlyInside
 
         self.think = spec.think
+        #: its prompt opens the thought
+        self.thinking: Thinking | None = None
         if spec.think is not None:
             self.max_tokens = 800
+            self.thinking = Thinking(open="", close="</think>\n", wait="again\n")
         self.native_n = True
         self.tokenizer = _tokenizer(folder)
         self._decoder = _LOADED.get(
@@ -211,6 +215,16 @@ class FlyModel:
     def _ids(self, messages: Sequence[Message], prefix: str) -> tuple[int, ...]:
         head = self.inside.prompt(messages)
         return (*head, *self.tokenizer.encode(prefix))
+
+    def _bias(self, request: Request) -> Floats | None:
+        if not request.logit_bias:
+            return None
+        bias = np.zeros(self.tokenizer.size)
+        for token, value in request.logit_bias.items():
+            if token >= len(bias):
+                raise BadInput(f"logit_bias: fly has the tokens 0 to {len(bias) - 1}, not {token}")
+            bias[token] = value
+        return bias
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
         """Prompt tokens, exactly."""
@@ -247,6 +261,8 @@ class FlyModel:
             top_k=request.top_k,
             stop=tuple(s.encode() for s in request.stop if s),
             done=done,
+            top=request.top_logprobs,
+            bias=self._bias(request),
         )
         cached = len(ids) - 1 if request.prefix else 0
         ticket.partial = self.price.usage(len(ids), 0, cached=cached)
@@ -260,6 +276,9 @@ class FlyModel:
                 stopped_by=row.stopped_by.decode() if row.stopped_by is not None else None,
                 logprob=float(sum(row.logprobs)),
                 logprobs=np.array(row.logprobs) if request.logprobs else None,
+                top_logprobs=(
+                    np.array(row.tops[: len(row.tokens)]) if request.top_logprobs else None
+                ),
             )
 
         try:

@@ -43,6 +43,10 @@ class Job:
     top_k: int
     stop: tuple[bytes, ...]
     done: Callable[[Job, BaseException | None], None]
+    #: how many of the largest log-probabilities to keep of each place
+    top: int = 0
+    #: added to the logits of the ids, ``(tokenizer.size,)``
+    bias: F64 | None = None
     cancelled: bool = False
     rows: list[Row] = field(default_factory=list)
     left: int = 0
@@ -56,6 +60,7 @@ class Row:
     rng: random.Random
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    tops: list[F64] = field(default_factory=list)
     written: bytes = b""
     finish: str = ""
     stopped_by: bytes | None = None
@@ -167,7 +172,7 @@ class Decoder:
         for place in range(len(active) - 1, -1, -1):
             row = active[place]
             if row.finish:
-                if row.finish == "step":
+                if row.finish != "stop":  # it may be continued
                     self.network.keep(place, (*row.job.ids, *row.tokens[:-1]))
                 self._drop(active, place)
         count = len(active)
@@ -227,8 +232,14 @@ class Decoder:
         raw -= raw.max(axis=1, keepdims=True)
         p = np.exp(raw)
         norm = np.log(np.add.reduce(p, axis=1))
+        for i, row in enumerate(rows):
+            if row.job.top:
+                k = min(row.job.top, self.tokenizer.size)
+                known = raw[i, : self.tokenizer.size]
+                row.tops.append(np.sort(np.partition(known, -k)[-k:])[::-1] - norm[i])
         p = p[:, : self.tokenizer.size]  # no text has the ids beyond
-        warm = [i for i, row in enumerate(rows) if row.job.temperature != 1.0]
+        own, raw = raw, self._biased(rows, raw)
+        warm = [i for i, r in enumerate(rows) if r.job.temperature != 1.0 or r.job.bias is not None]
         if warm:
             heat = np.array([[max(rows[i].job.temperature, 1e-6)] for i in warm])
             p[warm] = np.exp(raw[warm, : p.shape[1]] / heat)
@@ -247,7 +258,18 @@ class Decoder:
         for i, row in enumerate(rows):
             if row.job.temperature <= 0:
                 tokens[i] = raw[i].argmax()
-        return tokens, raw[np.arange(len(rows)), tokens] - norm
+        return tokens, own[np.arange(len(rows)), tokens] - norm
+
+    def _biased(self, rows: list[Row], raw: F64) -> F64:
+        """The logits with each job's bias, the largest of a row at 0 again."""
+        shifts = [(i, row.job.bias) for i, row in enumerate(rows) if row.job.bias is not None]
+        if not shifts:
+            return raw
+        out = raw.copy()
+        for i, bias in shifts:
+            out[i, : len(bias)] += bias
+            out[i] -= out[i].max()
+        return out
 
     def _append(self, row: Row, token: int, logprob: float) -> None:
         job = row.job
