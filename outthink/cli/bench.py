@@ -184,6 +184,10 @@ def print_summary(screen: Console, summary: Mapping[str, Any], why: str | None =
     "--ray", metavar="[ADDRESS]", is_flag=False, flag_value=LOCAL,
     help="Spread the work over a Ray cluster; without an address, over one started here.",
 )  # fmt: skip
+@click.option(
+    "--processes", type=click.IntRange(min=1), metavar="N",
+    help="Processes, for a model that computes here, such as fly.  [default: this one]",
+)  # fmt: skip
 @click.option("--report", "only", is_flag=True, help="Run nothing: report what DIR holds.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @common
@@ -192,6 +196,7 @@ def bench(
     out: Path | None,
     store: str | None,
     ray: str | None,
+    processes: int | None,
     only: bool,
     quiet: bool,
     **given: Any,
@@ -240,6 +245,12 @@ def bench(
             "its file: --import FILE)"
         ) from None
     executor = here
+    if ray is not None and processes is not None:
+        raise BadInput("--ray and --processes both say where the work is done: give one")
+    if processes is not None:
+        from outthink.lab.processes import on_processes
+
+        executor = on_processes(processes)
     if ray is not None:
         from outthink.lab.cluster import on_ray
 

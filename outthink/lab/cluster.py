@@ -6,16 +6,14 @@ is done again on another worker gives the same runs and pays nothing twice.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import anyio
 import anyio.to_thread
 
 from outthink.core.errors import BadInput, MissingNeed, OutthinkError, WorldError
-from outthink.lab.bench import Executor, Job, Plan, here
+from outthink.lab.bench import Executor, Job, Plan
+from outthink.lab.processes import batch, worker_environment
 from outthink.lab.work import Group
 
 
@@ -44,7 +42,7 @@ def on_ray(address: str | None = None, workers: int | None = None) -> Executor:
                 "write --store postgresql://..."
             )
         # -1: as often as it takes; an error of ours is no reason to do it again
-        work: Any = ray.remote(num_cpus=1, max_retries=-1)(_batch)
+        work: Any = ray.remote(num_cpus=1, max_retries=-1)(batch)
         shared = ray.put(plan)
         width = plan.design.width
         # small enough that every processor has some
@@ -71,25 +69,11 @@ def on_ray(address: str | None = None, workers: int | None = None) -> Executor:
 
 
 def _connect(ray: Any, address: str | None, workers: int | None) -> None:
-    files = [
-        str(getattr(module, "__file__", ""))
-        for name, module in list(sys.modules.items())
-        if name.startswith("outthink_parts_")
-    ]
-    given = os.environ.get("OUTTHINK_PARTS", "")
-    parts = os.pathsep.join(dict.fromkeys(filter(None, [*given.split(os.pathsep), *files])))
-    env = {"OUTTHINK_PARTS": parts, "OPENBLAS_NUM_THREADS": "1"}
+    env = {"env_vars": worker_environment()}
     try:
         ray.init(
-            address=address, num_cpus=workers, runtime_env={"env_vars": env}, log_to_driver=False,
+            address=address, num_cpus=workers, runtime_env=env, log_to_driver=False,
             include_dashboard=False if address is None else None, logging_level="ERROR",
         )  # fmt: skip
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise WorldError(f"the Ray cluster at {address} cannot be reached: {error}") from None
-
-
-def _batch(plan: Plan, jobs: Sequence[Job]) -> list[Group]:
-    """Some groups, in a worker."""
-    groups: list[Group] = []
-    anyio.run(here, plan, jobs, groups.append)
-    return groups
