@@ -31,7 +31,7 @@ from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Pools
 from outthink.lab.stats import Estimate, mean_interval
-from outthink.stop.base import Running, Stop
+from outthink.stop.base import TOP, Running, Stop
 
 #: rows (a problem and an order each) that are stepped through together, and tallies that they may have
 ROWS = 16_384
@@ -250,6 +250,8 @@ class _Block:
         none = np.zeros((len(rows), 1))
         empty: list[int] = []
         slots = 0
+        #: where the tallies of each problem's answers begin and end
+        self.own: list[tuple[int, int]] = []
         for p, classes in enumerate(self.classes):
             kinds, place = np.unique(np.maximum(classes, -1), return_inverse=True)
             worth = np.zeros(len(kinds), dtype=self.small)
@@ -259,6 +261,7 @@ class _Block:
             if kinds[0] < 0:
                 empty.append(slots)
                 none[p] = worth[0]
+            self.own.append((slots + int(kinds[0] < 0), slots + len(kinds)))
             slots += len(kinds)
         self.slots, self.empty, self.none = slots, empty, none
 
@@ -354,6 +357,15 @@ class _Count(_Tied):
         self.update(step.worth)
         np.multiply(votes, self._over, out=self._work)
         np.maximum(self.second, self._work, out=self.second)
+
+    def leading(self) -> Ints:
+        """The votes of the most frequent answers of each row, the largest first: ``(p, orders, TOP)``."""
+        out = np.zeros((*self.block.shape, TOP), dtype=np.int64)
+        tally = self.tally.reshape(self.block.slots, -1)
+        for p, (first, end) in enumerate(self.block.own):
+            top = -np.sort(-tally[first:end], axis=0)[:TOP]
+            out[p, :, : len(top)] = top.T
+        return out
 
 
 class _Earliest:
@@ -478,7 +490,8 @@ class _End:
     def look(self, count: _Count, watch: _Watch, number: int) -> None:
         """Ask the rule after ``number`` samples."""
         left = np.asarray(self.budget - number)
-        seen = Running(np.asarray(number), count.first, count.second, watch.same, left)
+        votes = count.leading() if getattr(self.stop, "looks_at_votes", False) else None
+        seen = Running(np.asarray(number), count.first, count.second, watch.same, left, votes)
         at = np.flatnonzero(self.stop.stops(seen).reshape(-1) & self.open)
         if len(at):
             self.share[at] = self.decision.share(at)

@@ -19,6 +19,8 @@ from outthink.core.errors import BadInput
 
 Bools = npt.NDArray[np.bool_]
 AnyInts = npt.NDArray[np.integer]
+#: answers whose votes a rule may look at
+TOP = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,8 @@ class Running:
     ``first`` and ``second`` are the votes of the leading class and of the one behind it (equal in a
     tie, 0 where there is none); ``same`` is how many samples at the end have one and the same answer;
     ``left`` is how many more the budget allows.  A text without an answer votes for nothing, and agrees
-    only with its like.
+    only with its like.  ``votes (..., TOP)`` are those of the most frequent answers, the largest first,
+    for rules that say ``looks_at_votes``.
     """
 
     drawn: AnyInts
@@ -36,6 +39,7 @@ class Running:
     second: AnyInts
     same: AnyInts
     left: AnyInts
+    votes: AnyInts | None = None
 
     @classmethod
     def of(cls, classes: AnyInts, budget: int | None = None) -> Running:
@@ -49,15 +53,15 @@ class Running:
         kinds, place = np.unique(c, return_inverse=True)
         own = place.reshape(c.shape)[..., None] == np.arange(len(kinds))
         votes = own[..., kinds >= 0].cumsum(axis=-2)
-        pad = np.zeros((*c.shape, max(0, 2 - votes.shape[-1])), dtype=votes.dtype)
-        top = np.sort(np.concatenate([votes, pad], axis=-1), axis=-1)
+        pad = np.zeros((*c.shape, max(0, TOP - votes.shape[-1])), dtype=votes.dtype)
+        top = np.sort(np.concatenate([votes, pad], axis=-1), axis=-1)[..., : -TOP - 1 : -1]
         drawn = np.broadcast_to(np.arange(1, n + 1), c.shape)
         again = np.zeros(c.shape, dtype=bool)
         again[..., 1:] = c[..., 1:] == c[..., :-1]
         # how many were drawn before the run of equal answers that ends here
         before = np.maximum.accumulate(np.where(again, 0, drawn - 1), axis=-1)
         left = (n if budget is None else budget) - drawn
-        return cls(drawn, top[..., -1], top[..., -2], drawn - before, left)
+        return cls(drawn, top[..., 0], top[..., 1], drawn - before, left, top)
 
 
 def fewest(stop: Stop, classes: Sequence[int] | AnyInts, budget: int) -> int:
@@ -70,10 +74,8 @@ def fewest(stop: Stop, classes: Sequence[int] | AnyInts, budget: int) -> int:
     left = budget - len(c)
     if left <= 1:
         return left
-    guesses = {0} if not len(c) else {int(c[-1])}
     known = c[c >= 0]
-    if len(known):
-        guesses.add(int(np.bincount(known).argmax()))
+    guesses = {int(np.bincount(known).argmax()) if len(known) else 0, *c[-1:].tolist()}
     soonest = left
     for guess in guesses:
         ahead = np.concatenate([c, np.full(left, guess, dtype=np.int64)])
@@ -95,6 +97,7 @@ class Stop(Protocol):
     """A stopping rule; ``looks_ahead`` says that it asks what is ``left`` of the budget."""
 
     looks_ahead: ClassVar[bool]
+    #: also ``looks_at_votes = True``, for a rule that asks for more than the first two answers' votes
 
     def stops(self, seen: Running) -> Bools:
         """Is this the end?  One truth for each vote, of the arrays' shape."""

@@ -16,10 +16,11 @@ from outthink.select.vote import majority, tally
 from outthink.stop.base import Running
 from outthink.stop.beta import Beta
 from outthink.stop.certain import Certain
+from outthink.stop.dirichlet import Dirichlet
 from outthink.stop.share import Share
 from outthink.stop.window import Window
 
-STOPS = [Beta(0.8), Window(2), Certain(), Share(0.7, 2)]
+STOPS = [Beta(0.8), Window(2), Certain(), Share(0.7, 2), Dirichlet(0.7)]
 
 
 def made(problems, n, seed=0, kinds=4, lowest=-1, levels=3, ragged=False):

@@ -10,11 +10,13 @@ from outthink.select.vote import majority
 from outthink.stop.base import Running, ending, fewest
 from outthink.stop.beta import Beta, leads, votes_needed
 from outthink.stop.certain import Certain
+from outthink.stop.dirichlet import Dirichlet
+from outthink.stop.dirichlet import leads as dirichlet_leads
 from outthink.stop.share import Share
 from outthink.stop.window import Window
 
 CLASSES = st.lists(st.integers(-1, 4), min_size=1, max_size=30).map(np.array)
-RULES = [Beta(), Beta(0.8), Window(3), Certain(), Share(0.6, 3)]
+RULES = [Beta(), Beta(0.8), Window(3), Certain(), Share(0.6, 3), Dirichlet(), Dirichlet(0.7)]
 
 
 def ends(rule, classes, budget=None):
@@ -44,7 +46,7 @@ def test_many_votes_at_once_are_each_vote_alone_and_one_sample_of_each(seed, rul
     for n in range(1, 13):
         seen = Running.of(classes[0, :n], 12)
         last = Running(
-            *(getattr(seen, f)[-1] for f in ("drawn", "first", "second", "same", "left"))
+            *(getattr(seen, f)[-1] for f in ("drawn", "first", "second", "same", "left", "votes"))
         )
         assert rule.stops(last) == whole[0, n - 1]
         assert rule.stops(last).shape == ()
@@ -162,3 +164,26 @@ def test_the_fewest_are_those_of_the_papers():
 def test_a_vote_ends_at_the_first_sample_at_which_the_rule_says_so(classes, rule):
     assert ending(rule, classes, 40) == ends(rule, classes, 40)
     assert ending(rule, [], 40) is None
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_with_two_answers_dirichlet_is_beta(a, b):
+    first, second = max(a, b), min(a, b)
+    assert dirichlet_leads([first, second]) == pytest.approx(leads(first, second), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "votes", [(3, 2, 1), (4, 0, 0), (7, 5, 5, 2), (2, 2, 2, 2, 2), (40, 30, 25)]
+)
+def test_dirichlet_is_the_share_of_draws_in_which_the_first_leads(votes):
+    seen = np.array([v for i, v in enumerate(votes) if v or i < 2])
+    p = np.random.default_rng(0).dirichlet(seen + 1, 200_000)
+    assert dirichlet_leads(votes) == pytest.approx((p.argmax(axis=1) == 0).mean(), abs=0.005)
+
+
+def test_a_third_answer_with_votes_makes_the_leader_less_sure():
+    assert dirichlet_leads([6, 3, 3]) < dirichlet_leads([6, 3, 0]) == dirichlet_leads([6, 3])
+    np.testing.assert_allclose(dirichlet_leads([[5, 1], [3, 3]]), [leads(5, 1), 0.5])
+    for bad in ([3], 3, [2, -1]):
+        with pytest.raises(BadInput, match="counts"):
+            dirichlet_leads(bad)
