@@ -87,7 +87,7 @@ def _load_parts() -> None:
     from importlib.metadata import entry_points
     from pkgutil import iter_modules
 
-    for package in ("models", "verify", "stop", "strategies"):
+    for package in ("models", "verify", "stop", "select", "strategies"):
         home = import_module(f"outthink.{package}")
         for module in iter_modules(home.__path__):
             import_module(f"outthink.{package}.{module.name}")

@@ -179,6 +179,8 @@ class Trial:
         values = self.answer.to_json()
         values.pop("run")
         values["usage"].pop("seconds")
+        for name in ("usd", "flops"):  # sums of the same numbers in another order
+            values["usage"][name] = float(f"{values['usage'][name]:.9g}")
         values["samples"] = sorted(self.texts)
         return values
 
@@ -415,7 +417,11 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any], names: Sequence[str]
 def _check_seed(strategy: Any, ledger: Callable[..., Ledger]) -> None:
     trials = [_try(strategy, ledger(), seed=seed) for seed in range(5)]
     again = _try(strategy, ledger(), seed=0)
-    law(again.facts() == trials[0].facts(), "seed", "the same seed gives another answer or usage")
+    simulated = isinstance(getattr(trials[0].ledger.inner, "spec", None), Simulated)
+    # who is first is decided by the clock, on a model that has a real one
+    if simulated or not getattr(strategy, "order_matters", False):
+        same = again.facts() == trials[0].facts()
+        law(same, "seed", "the same seed gives another answer or usage")
     drawn = any(r.temperature > 0 for t in trials for r in t.ledger.requests)
     law(
         not drawn or len({t.texts for t in trials}) > 1,

@@ -99,7 +99,8 @@ def print_summary(screen: Console, summary: Mapping[str, Any], why: str | None =
     from outthink.lab.summary import table
 
     rows, places = table(summary), _places(summary["problems"])
-    shown = grid("accuracy", "over the baseline", "p", "tokens", "path", "arm", right=(2, 3, 4))
+    heads = ("accuracy", "over the baseline", "p", "tokens", "", "path", "arm")
+    shown = grid(*heads, right=(2, 3, 4, 5))
     for row in rows:
         gap = row["difference"]
         shown.add_row(
@@ -107,6 +108,7 @@ def print_summary(screen: Console, summary: Mapping[str, Any], why: str | None =
             _interval(gap, places, signed=True) if gap else "baseline",
             f"{gap['p']:.2g}" if gap else "",
             f"{row['completion_tokens']:,.0f}",
+            f"{row['tokens_share']['value']:.0%}" if row["tokens_share"] else "",
             f"{row['critical_seconds']:.3g} s",
             row["label"],
         )

@@ -361,14 +361,16 @@ class Run:
         *,
         stop: Sequence[str] = ("\n",),
         tokens: int | None = None,
+        propose: Proposal | None = None,
         **params: Any,
     ) -> list[Sample]:
         """Each sample with one more step (up to a ``stop`` string); finished ones pass through.
 
         With ``tokens`` a step is so many tokens long at most, and one that was cut there can go on.
         The same sample may stand in the list several times: each gets its own continuation.  Where
-        the budget gives out, the sample comes back unextended and ``run.limit`` says why.  Needs a
-        model with PREFIX.
+        the budget gives out, the sample comes back unextended and ``run.limit`` says why.
+        ``propose`` is asked for an answer from those that have ended, if the run ends meanwhile.
+        Needs a model with PREFIX.
         """
         if tokens is not None:
             if tokens < 1:
@@ -386,11 +388,16 @@ class Run:
             place[node] = i
             jobs.append(_Job(node, sample.messages, sample.text, sample))
 
+        done = {sample.node: sample for sample in out if sample.finished}
+        self._propose_from(done, propose)
+
         def emit(sample: Sample) -> None:
             if tokens is not None and sample.finish == "length" and sample.tokens >= tokens:
                 sample = replace(sample, finish="step")
                 self.world.samples[sample.node] = sample
             out[place[sample.node]] = sample
+            if sample.finished:
+                done[sample.node] = sample
 
         model = params.pop("model", "main")
         await self._produce(jobs, model, {**params, "stop": tuple(stop)}, emit)

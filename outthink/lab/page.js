@@ -452,6 +452,9 @@ function armsTable() {
       cell: (a) => (!a.difference ? (a.label === summary.baseline ? "baseline" : "–")
         : h("span", { class: `bars ${series.get(keyOf(a)).colour}` }, bar(a.difference, range),
           h("span", { class: "none" }, `${signed(a.difference.value)} [${signed(a.difference.low)}, ${signed(a.difference.high)}]`))) },
+    arms.some((a) => a.tokens_share) && { name: "tokens, of baseline", kind: "num", title: "completion tokens over those of the baseline, on the same problems",
+      value: (a) => (a.tokens_share ? a.tokens_share.value : null),
+      cell: (a) => (!a.tokens_share ? "–" : h("span", { title: `95 %: ${(100 * a.tokens_share.low).toFixed(0)} to ${(100 * a.tokens_share.high).toFixed(0)} %` }, `${(100 * a.tokens_share.value).toFixed(0)} %`)) },
     differences.length && { name: "p", kind: "num", small: true, title: "two-sided, of no difference", value: (a) => (a.difference ? a.difference.p : null),
       cell: (a) => (a.difference ? chance(a.difference.p) : "–") },
     differences.some((d) => finite(d.p_holm)) && { name: "p, Holm", kind: "num", small: true, title: "p after Holm’s correction for as many comparisons",

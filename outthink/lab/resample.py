@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ import numpy.typing as npt
 from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Pools
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Difference, Estimate, mean_interval, ratio, share_difference
 from outthink.stop.base import TOP, Running, Stop
 
 #: rows (a problem and an order each) that are stepped through together, and tallies that they may have
@@ -114,6 +114,27 @@ class Replayed:
             shares = np.bincount(place, weights=column) / rows
             out.append(Estimate(float(shares.mean()), *mean_interval(shares)))
         return out
+
+
+class Saving(NamedTuple):
+    """What a rule that stops leaves of a whole vote: the accuracy gained or lost, the share of tokens."""
+
+    accuracy: Difference
+    tokens: Estimate
+
+
+def saving(early: Replayed, whole: Replayed) -> Saving:
+    """The last budget of one rule against that of another, paired over the same problems."""
+    if early.problems != whole.problems or early.unit != whole.unit:
+        raise BadInput("a saving needs the same problems, in one order, and costs in one unit")
+    columns = []
+    _, place = np.unique(early.problems, return_inverse=True)
+    for found in (early, whole):
+        for column in (found.right, found.tokens):
+            columns.append(np.asarray(np.bincount(place, weights=column[:, -1]), np.float64))
+    rows = np.bincount(place)
+    gained = share_difference(columns[0] / rows, columns[2] / rows)
+    return Saving(gained, ratio(columns[1], columns[3]))
 
 
 def replay(

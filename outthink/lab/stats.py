@@ -225,6 +225,18 @@ def percentiles(value: float, drawn: Floats) -> Estimate:
     return Estimate(value, min(float(low), value), max(float(high), value))
 
 
+def ratio(a: Floats, b: Floats, draws: Floats | None = None) -> Estimate:
+    """``sum a / sum b`` over the same problems, with its percentile interval.
+
+    ``draws`` are those of ``resample``; a draw in which ``b`` sums to 0 is left out.
+    """
+    draws = resample(len(a)) if draws is None else draws
+    below = draws @ b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = np.where(below > 0, draws @ a / below, np.nan)
+    return percentiles(float(a.sum() / b.sum()), drawn)
+
+
 # -- the t distribution ------------------------------------------------------------------------------
 
 

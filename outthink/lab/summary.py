@@ -112,7 +112,8 @@ def table(summary: Mapping[str, Any]) -> list[Plain]:
     """A row an arm: label, accuracy, difference to the baseline, mean tokens, calls and seconds.
 
     ``accuracy`` is a value with its interval, ``difference`` one with p (or null for the baseline), as
-    in the summary; the costs are means a problem.
+    in the summary; the costs are means a problem, ``tokens_share`` the completion tokens over those
+    of the baseline.
     """
     shown = ("completion_tokens", "calls", "critical_seconds")
     return [
@@ -120,6 +121,7 @@ def table(summary: Mapping[str, Any]) -> list[Plain]:
             "label": arm["label"],
             "accuracy": arm["accuracy"],
             "difference": arm["difference"],
+            "tokens_share": arm["tokens_share"],
             **{axis: arm["costs"].get(axis, {"value": 0.0})["value"] for axis in shown},
             "problems": arm["problems"],
             "failed": arm["failed"],
@@ -139,9 +141,12 @@ def _arm(
     both = known & np.isfinite(shares[base])
     seeds = len(found.seeds)
     arm = results.arms[i]
-    gap = None
+    gap = part = None
     if i != base and both.any():
         gap = stats.share_difference(shares[i, both], shares[base, both], seeds)._asdict()
+        mine, theirs = found.spent("completion_tokens")[[i, base]][:, both]
+        if theirs.any():
+            part = stats.ratio(mine, theirs, draws[:, both])._asdict()
     costs = {}
     for axis in AXES if known.any() else ():
         spent = stats.mean(found.spent(axis)[i, known])
@@ -158,6 +163,7 @@ def _arm(
         "accuracy": stats.share(shares[i, known], seeds)._asdict() if known.any() else None,
         "costs": costs,
         "difference": gap,
+        "tokens_share": part,
         "coverage": _coverage(found.candidates[i], found.right_candidates[i], found.right[i]),
         "confidence": confidence_of(found.confidence[i], found.right[i], draws),
         "stopped": dict(Counter(run.stopped for run in results.of(arm))),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from outthink.core.errors import BadInput
 from outthink.lab import resample
 from outthink.lab.pools import Pools
-from outthink.lab.resample import Best, Coverage, Vote, random_orders, replay, route
+from outthink.lab.resample import Best, Coverage, Vote, random_orders, replay, route, saving
 from outthink.lab.stats import mean_interval
 from outthink.select.best import best
 from outthink.select.coverage import best_at_k, maj_at_k, pass_at_k
@@ -281,3 +281,16 @@ def test_what_cannot_be_replayed_is_refused(rules, more, word):
         replay(made(2, 3), rules, [1], **more)
     with pytest.raises(BadInput, match="ties"):
         Vote("score", ties="first")
+
+
+def test_what_a_vote_that_stops_saves_is_told_with_its_accuracy():
+    pools = made(60, 24)
+    whole, certain = replay(pools, [Vote(), Vote(stop=Certain())], [24], 200)
+    found = saving(certain, whole)
+    assert found.accuracy.value == pytest.approx(0, abs=0.01), "ties alone differ"
+    expected = certain.tokens[:, -1].sum() / whole.tokens[:, -1].sum()
+    assert found.tokens.value == pytest.approx(expected)
+    assert found.tokens.low < expected < found.tokens.high < 1
+    assert saving(whole, whole).tokens == pytest.approx((1, 1, 1))
+    with pytest.raises(BadInput, match="same problems"):
+        saving(certain, replay(pools.take([0, 1]), [Vote()], [24], 5)[0])

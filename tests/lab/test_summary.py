@@ -100,6 +100,8 @@ def test_accuracy_cost_and_difference_are_those_of_plain_loops(results, summary)
             continue
         gap = stats.share_difference(values, np.array([base[name] for name in found]), 3)
         told_gap = {k: told["difference"][k] for k in ("value", "low", "high", "p")}
+        share = told["tokens_share"]
+        assert share["low"] <= share["value"] <= share["high"]
         assert told_gap == pytest.approx(gap._asdict())
         assert told["difference"]["p"] <= told["difference"]["p_holm"] <= 1
 
