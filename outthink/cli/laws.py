@@ -32,6 +32,7 @@ class About(NamedTuple):
 LAWS = {
     "coverage": About("pass@k = exp(a k^b)", "S053, arXiv 2407.21787", "samples"),
     "beta": About("p_i ~ Beta(alpha, beta)", "arXiv 2502.17578", "samples"),
+    "saturation": About("F = F_max (1 - (1 - p)^N)", "S043, arXiv 2505.20522", "samples"),
     "vote": About("accuracy of a vote of n, and its limit", "arXiv 2203.11171", "samples"),
     "verifier": About(
         "right answers of at most n tries, by p, f, g", "S077, arXiv 2411.17501",
@@ -222,6 +223,10 @@ def _fit_pools(law: str, pools: Pools, options: dict[str, Any]) -> Law:
         from outthink.laws.coverage import fit_beta_binomial
 
         return fit_beta_binomial(pools, options["zero"], draws, seed)
+    if law == "saturation":
+        from outthink.laws.saturation import fit_saturation
+
+        return fit_saturation(pools, draws=draws, seed=seed)
     if law == "vote":
         from outthink.laws.vote import fit_vote
 

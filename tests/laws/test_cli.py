@@ -32,7 +32,7 @@ def run(capsys, *words):
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("law", ["coverage", "beta", "vote", "verifier", "split"])
+@pytest.mark.parametrize("law", ["coverage", "beta", "saturation", "vote", "verifier", "split"])
 def test_a_law_is_fitted_shown_and_drawn(law, samples, tmp_path, capsys):
     options = ["--draws", 20, "--k", 4, "--out", tmp_path]
     options += {"verifier": ["--score", "score.0"], "split": ["--score", "score."]}.get(law, [])

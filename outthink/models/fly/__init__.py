@@ -219,12 +219,12 @@ class FlyModel:
     def _bias(self, request: Request) -> Floats | None:
         if not request.logit_bias:
             return None
-        bias = np.zeros(self.tokenizer.size)
+        bias = np.zeros(self.inside.vocabulary)
         for token, value in request.logit_bias.items():
             if token >= len(bias):
                 raise BadInput(f"logit_bias: fly has the tokens 0 to {len(bias) - 1}, not {token}")
             bias[token] = value
-        return bias
+        return bias[: self.tokenizer.size]  # no text has the ids beyond
 
     def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
         """Prompt tokens, exactly."""
