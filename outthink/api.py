@@ -50,6 +50,10 @@ def needs_of(part: Any) -> frozenset[str]:
     for inner in parts_of(part, "strategy"):
         if inner is not part:
             needs |= needs_of(inner)
+    for verifier in parts_of(part, "verifier"):
+        # one that has no model of its own asks the run's
+        if getattr(verifier, "model", None) is None:
+            needs |= registry.entries("verifier")[verifier.registered[1]].needs - {REWARD}
     return needs
 
 
