@@ -56,9 +56,16 @@ PAGES = {
     "stop": (
         "stops.md",
         "Stopping rules",
-        "",
-        "A stopping rule says when a vote has enough samples; replay tries it on recorded ones: "
-        "[The lab](../lab.md).",
+        "stops",
+        "A stopping rule says when a vote has enough samples: `self_consistency(n=64, stop=beta)`. Replay "
+        "tries it on recorded ones: [The lab](../lab.md).",
+    ),
+    "utility": (
+        "utilities.md",
+        "Utilities",
+        "utilities",
+        "A utility says how much a text is worth if another is what was wanted, in [0, 1]: what `mbr` and "
+        "others compare texts by.",
     ),
     "task": (
         "tasks.md",

@@ -18,6 +18,8 @@ for section, commands in {
     "Look up": (
         catalog.strategies,
         catalog.verifiers,
+        catalog.stops,
+        catalog.utilities,
         catalog.models,
         catalog.tasks,
         catalog.systems,

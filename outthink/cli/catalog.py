@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STATES = {"ok": "green", "works": "green", "part": "yellow", "warn": "yellow", "missing": "yellow"}
 SINGULAR = {
     "strategy": "strategies", "verifier": "verifiers", "model": "models", "task": "tasks",
+    "stop": "stops", "utility": "utilities",
 }  # fmt: skip
 
 
@@ -211,14 +212,16 @@ def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
         table = grid("  parameter", "default", "type")
         for p in facts["parameters"]:
             default = "(required)" if p["required"] else str(p["default"])
+            default = default if len(default) <= 40 else default[:37] + "..."
             table.add_row("  " + p["name"], Text(default), Text(p["type"]))
         screen.print()
         show_table(screen, table)
     screen.print()
-    option = "in a strategy:" if kind == "verifier" else f"--{kind}"
+    inner = kind in ("verifier", "stop", "utility")
+    option = "in a strategy:" if inner else f"--{kind}"
     spec = str(facts["example"])
     mark = "'" if '"' in spec else '"'
-    quoted = spec if kind == "verifier" else f"{mark}{spec}{mark}"
+    quoted = spec if inner else f"{mark}{spec}{mark}"
     example = Text.assemble(("  example  ", "dim"), f"{option} {quoted}")
     screen.print(example, soft_wrap=True)
 
@@ -273,6 +276,22 @@ def tasks(name: str | None) -> None:
 def verifiers(name: str | None) -> None:
     """List the verifiers; NAME shows one with its parameters."""
     _catalogue("verifier", name)
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete("stop"))
+@common
+def stops(name: str | None) -> None:
+    """List the rules that end a vote early; NAME shows one with its parameters."""
+    _catalogue("stop", name)
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete("utility"))
+@common
+def utilities(name: str | None) -> None:
+    """List the measures of how alike two texts are; NAME shows one with its parameters."""
+    _catalogue("utility", name)
 
 
 # -- models ------------------------------------------------------------------------------------

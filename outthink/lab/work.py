@@ -139,20 +139,26 @@ class _Group:
         asked = (arm.strategy, arm.budget, model, self.problem.question, self.reader, self.seed)
         return digest("/".join(map(str, asked)))[:12]
 
+    def held(self, answer: Answer) -> bool:
+        """Was an answer held back that stands in its text?"""
+        return answer.answer is None and self.read(answer.text) is not None
+
+    def read(self, text: str) -> str | None:
+        """The answer in a text of the group, which may have been cut short."""
+        sample = self.texts.get(text)
+        return self.reader.extract(text, cut=sample is not None and sample.finish == "length")
+
     async def finish(self, arms: Sequence[Arm]) -> Group:
         texts = list(self.texts)
         right = dict(zip(texts, await grade(self.problem, texts, self.reader), strict=True))
-        answers = [
-            self.reader.extract(text, cut=sample is not None and sample.finish == "length")
-            for text, sample in self.texts.items()
-        ]
+        answers = [self.read(text) for text in texts]
         groups = await self.reader.group(answers)
         number = {text: i for i, text in enumerate(texts)}
         runs = []
         for arm in arms:
             row, answer = self.done[arm.label]
             if answer is not None:
-                found = None if row.error else bool(right[answer.text])
+                found = None if row.error else bool(right[answer.text]) and not self.held(answer)
                 candidates = tuple(number[s.text] for s in answer.candidates)
                 row = replace(row, right=found, candidates=candidates)
             runs.append(row)

@@ -22,6 +22,7 @@ from outthink.tasks import check
 from outthink.tasks import family as family_named
 from outthink.tasks import problems as problems_of
 from outthink.tasks.base import TaskProblem
+from outthink.verify.extract import TextReader
 
 Progress = Callable[[int, int], None]
 
@@ -93,7 +94,8 @@ async def measure(
     results = []
     for c, contender in enumerate(contenders):
         answers = [found[c, i] for i in range(len(problems))]
-        right = [float(check(p, a.text)) for a, p in zip(answers, problems, strict=True)]
+        graded = zip(answers, problems, strict=True)
+        right = [float(not held(a, reader) and check(p, a.text)) for a, p in graded]
         results.append(
             Result(
                 contender,
@@ -105,6 +107,14 @@ async def measure(
             )
         )
     return results
+
+
+def held(answer: Answer, reader: str) -> bool:
+    """Was an answer held back that stands in its text?"""
+    if answer.answer is not None:
+        return False
+    cut = any(s.finish == "length" for s in answer.candidates if s.text == answer.text)
+    return TextReader(how=reader).extract(answer.text, cut=cut) is not None
 
 
 def coverage(result: Result, problems: Sequence[TaskProblem]) -> dict[int, float]:
