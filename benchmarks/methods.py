@@ -58,6 +58,8 @@ class Method:
     name: str
     spec: str
     model: str = "fly"
+    #: sizes above it are multiples of this, for chains and beams of equal length
+    whole: int = 1
 
     @property
     def sized(self) -> bool:
@@ -99,13 +101,13 @@ METHODS = (
     Method("diverse openings", "diverse_openings(n={n}, width={4n})"),
     Method("slim-sc", "slim_sc(n={n})"),
     Method("deepprune", "deep_prune(n={n}, opening=16, finish=10)"),
-    Method("revision", "revision(n={n}, length=2)"),
-    Method("inverse entropy", "inverse_entropy(n={n}, length=2)"),
-    Method("seat", "seat(n={n}, rounds=3)"),
+    Method("revision", "revision(n={n}, length=2)", whole=4),
+    Method("inverse entropy", "inverse_entropy(n={n}, length=2)", whole=4),
+    Method("seat", "seat(n={n}, rounds=3)", whole=4),
     Method("carbon (prm)", "carbon(n={n}, verifier=prm)"),
-    Method("beam search (prm)", "beam_search(n={n}, prm=prm)"),
-    Method("dvts (prm)", "dvts(n={n}, prm=prm)"),
-    Method("particle filter (prm)", "particle_filter(n={n}, prm=prm)"),
+    Method("beam search (prm)", "beam_search(n={n}, prm=prm)", whole=4),
+    Method("dvts (prm)", "dvts(n={n}, prm=prm)", whole=4),
+    Method("particle filter (prm)", "particle_filter(n={n}, prm=prm)", whole=4),
     Method("thinking, vote", "self_consistency(n={n})", THINK),
     Method("thinking, first finish", "first_finish(n={n})", THINK),
     Method("thinking, short-3@n", "short_m(n={n}, m=3)", THINK),
@@ -217,6 +219,7 @@ def sizes(m: Method, found: Results, single: float) -> dict[str, str]:
         slow = b < 0.6 or budget < large
         n = PILOT[0] * (budget / small) ** (1 / b) if slow else PILOT[1] * budget / large
         told = max(1, min(round(n), 4 * budget) if slow else round(n))
+        told = told if told <= m.whole else m.whole * round(told / m.whole)
         if small * (told / PILOT[0]) ** b < 1.6 * budget and m.at(told) not in out.values():
             out[str(budget)] = m.at(told)
     return out
