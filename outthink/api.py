@@ -28,7 +28,7 @@ from outthink.core.run import Memory, Reader, Run, World, execute
 
 Observer = Callable[[str, Mapping[str, Any]], None]
 
-DEFAULT_STRATEGY = "self_consistency(n=8)"
+DEFAULT_STRATEGY = "self_consistency(n=16, stop=beta)"
 
 
 def parts_of(part: Any, kind: str) -> Iterator[Any]:

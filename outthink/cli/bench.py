@@ -85,6 +85,11 @@ def _interval(found: Mapping[str, float] | None, places: int, signed: bool = Fal
     return f"{found['value']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
 
 
+def _part(share: Mapping[str, float] | None) -> str:
+    """What part of the baseline's tokens, of an arm that saves some."""
+    return f" ({share['value']:.0%})" if share and share["value"] < 0.995 else ""
+
+
 def _places(problems: int) -> int:
     """Decimals that mean something: the third does from about a thousand runs on."""
     return 3 if problems >= 500 else 2
@@ -99,16 +104,15 @@ def print_summary(screen: Console, summary: Mapping[str, Any], why: str | None =
     from outthink.lab.summary import table
 
     rows, places = table(summary), _places(summary["problems"])
-    heads = ("accuracy", "over the baseline", "p", "tokens", "", "path", "arm")
-    shown = grid(*heads, right=(2, 3, 4, 5))
+    heads = ("accuracy", "over the baseline", "p", "tokens", "path", "arm")
+    shown = grid(*heads, right=(2, 3, 4))
     for row in rows:
         gap = row["difference"]
         shown.add_row(
             _interval(row["accuracy"], places),
             _interval(gap, places, signed=True) if gap else "baseline",
             f"{gap['p']:.2g}" if gap else "",
-            f"{row['completion_tokens']:,.0f}",
-            f"{row['tokens_share']['value']:.0%}" if row["tokens_share"] else "",
+            f"{row['completion_tokens']:,.0f}{_part(row['tokens_share'])}",
             f"{row['critical_seconds']:.3g} s",
             row["label"],
         )

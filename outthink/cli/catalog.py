@@ -105,7 +105,8 @@ def _value_for(
         return {"text": '"..."', "whole number": "8", "number": "0.5", "model": "fly"}.get(
             parameter["type"], "..."
         )
-    return parameter["default"] if parameter["name"] in ("n", "width") else None
+    told = parameter["name"] in ("n", "width") and parameter["default"] != "none"
+    return parameter["default"] if told else None
 
 
 def example_of(entry: Entry) -> str:
