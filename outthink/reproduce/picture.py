@@ -8,6 +8,8 @@ from typing import Any
 from outthink.reproduce.base import Outcome, Panel, Style
 from outthink.train.picture import COLOURS
 
+#: names that find room beside the lines
+FEW = 4
 LINES: dict[Style, str] = {"line": "-", "dashed": "--", "dots": ""}
 
 
@@ -17,7 +19,10 @@ def draw(outcome: Outcome, path: Path) -> None:
 
     columns = min(3, len(outcome.panels))
     rows = -(-len(outcome.panels) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.6 * rows), dpi=120, layout="constrained")
+    # names below the axes need room of their own
+    names = max(-(-len(p.lines) // _abreast(p)) for p in outcome.panels)
+    height = 3.6 + (0.16 * names if max(len(p.lines) for p in outcome.panels) > FEW else 0.0)
+    figure = Figure(figsize=(4.6 * columns, height * rows), dpi=120, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, ax in zip(outcome.panels, axes, strict=False):
         _panel(ax, panel)
@@ -54,4 +59,16 @@ def _panel(ax: Any, panel: Panel) -> None:
     ax.set_xlabel(panel.x, fontsize=8)
     ax.set_ylabel(panel.y, fontsize=8)
     ax.set_title(panel.title, fontsize=9)
-    ax.legend(fontsize=7, frameon=False)
+    if len(panel.lines) <= FEW:
+        ax.legend(fontsize=7, frameon=False)
+    else:  # so many names cover the lines: below the axes
+        ax.legend(
+            fontsize=6.5, frameon=False, ncols=_abreast(panel), loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+        )  # fmt: skip
+
+
+def _abreast(panel: Panel) -> int:
+    """How many names stand side by side below the axes."""
+    longest = max((len(line.label) for line in panel.lines), default=1)
+    return max(1, min(3, 66 // (longest + 6)))
