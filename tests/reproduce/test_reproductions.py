@@ -24,6 +24,8 @@ DATA = ROOT.parent / "shared" / "data"
 PRINTED = {
     "S053": ("io@100", "cot@100", "humaneval@10", "humaneval@100"),
     "S098": ("dual",),
+    "S136": ("middle math", "middle gsm"),
+    "S144": ("at once", "chain", "either"),
     "S134": ("Kaplan's setting", "short warm-up", "decay to the end", "tuned optimiser"),
     "S148": ("E", "alpha", "beta"),
 }
