@@ -154,7 +154,7 @@ def exit_code(answer: Answer) -> int:
 )  # fmt: skip
 @click.option(
     "--strategy", "-s", metavar="SPEC", shell_complete=complete("strategy"),
-    help="How the budget is spent; see 'outthink strategies'.  [default: a vote of up to 16 that stops when sure]",
+    help="How the budget is spent; see 'outthink strategies'.  [default: a vote that stops when sure]",
 )  # fmt: skip
 @click.option(
     "--budget", "-b", metavar="LIMITS",

@@ -126,12 +126,12 @@ def _row(*cells: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value of a table: a number, a text, (value, low, high), or values by name."""
+    """A value of a table: a number, a text, (value, low, high), (low, high), or values by name."""
     if isinstance(value, Mapping):
         return ", ".join(f"{k}: {_cell(v)}" for k, v in value.items())
     if isinstance(value, (list, tuple)):
-        middle, low, high = map(_cell, value)
-        return f"{middle} ({low} to {high})"
+        *middle, low, high = map(_cell, value)
+        return f"{middle[0]} ({low} to {high})" if middle else f"{low} to {high}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "" if value is None else str(value)
     return str(value) if isinstance(value, int) else _number(value)

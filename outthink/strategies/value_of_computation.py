@@ -17,7 +17,7 @@ Cost: n samples; each chain is read once more, with the candidate answers.  Need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -118,11 +118,14 @@ class ValueOfComputation:
 
         def work(inside: Any, wrote: Callable[[int], None]) -> tuple[Floats, Floats]:
             ids, texts = inside.prompt(messages), [inside.encode(answers[k]) for k in kinds]
-            room, states = inside.context - max(map(len, texts)), []
-            for head in heads:
-                wrote(0)
-                states.append(inside.read((*ids, *inside.encode(head))[:room]))
-            found = likelihoods(inside, states, texts)
+            room = inside.context - max(map(len, texts))
+
+            def states() -> Iterator[Any]:
+                for head in heads:
+                    wrote(0)
+                    yield inside.read((*ids, *inside.encode(head))[:room])
+
+            found = likelihoods(inside, states(), texts)
             lengths = [len(inside.encode(c.thought.replace(mark, ""))) for c in chains]
             return found, np.array(lengths, dtype=np.float64)
 
