@@ -7,7 +7,7 @@ For each level of ``chain`` (test problems, fly) each method spends about 1, 4, 
 tokens of a single sample.  How many samples that is is found on a few dev problems (``pilot``), by the
 tokens that the method uses there at two sizes, and never by its accuracy.  What it used on the test
 problems is in the table, and each figure is also compared with a plain vote of the same tokens: the
-mean over all votes of as many of the 96 samples, between two whole numbers in proportion.
+mean over all votes of as many of the 96 samples, in proportion between the sizes in ``SIZES``.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from outthink.laws.vote import ballots_of
 
 BUDGETS = (1, 4, 16, 64)
 LEVELS = ("easy", "medium", "hard")
-#: samples of the vote that the others are compared with
+#: samples of the vote that the others are compared with, and the sizes at which it is worked out
 POOL = 96
+SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 80, 96)
 #: sizes and problems of the pilot
 PILOT, TRIED = (4, 16), 8
 #: problems of a test at each budget: the dear ones are measured on fewer
@@ -91,7 +92,7 @@ METHODS = (
     Method("deepconf, online", "deepconf_online(n={n}, warmup=4, window=32, chunk=16)"),
     Method("minimum Bayes risk", "mbr(n={n})"),
     Method("universal self-consistency", "universal(n={n})"),
-    Method("tournament (yes_no)", "tournament(n={n})"),
+    Method("tournament", "tournament(n={n})"),
     Method("shortest majority", "shortest_majority(n={n})"),
     Method("first finish", "first_finish(n={n})"),
     Method("short-3@n", "short_m(n={n}, m=3)"),
@@ -242,7 +243,7 @@ def report(level: str, out: Path) -> list[dict[str, Any]]:
         whole = results["fly"]
         pool = from_results(whole, f"self_consistency(n={POOL})")
         single = float(pool.tokens[pool.present].mean())
-        table = np.array([[b.accuracy(k) for k in range(1, POOL + 1)] for b in ballots_of(pool)])
+        table = np.array([[b.accuracy(k) for k in SIZES] for b in ballots_of(pool)])
         for m in METHODS:
             spec = plan.get(m.name, {}).get(str(budget))
             if spec is None or m.model not in results:
@@ -267,7 +268,7 @@ def measured(
     right = np.array([float(bool(runs[p].right)) for p in problems])
     used = float(np.mean([runs[p].completion_tokens for p in problems])) / single
     at = min(max(used, 1.0), float(POOL))
-    vote = np.array([np.interp(at, np.arange(1, POOL + 1), row) for row in table])
+    vote = np.array([np.interp(at, SIZES, row) for row in table])
     gap = share_difference(right, vote)
     sure = share(right)
     return {
@@ -279,16 +280,17 @@ def measured(
 
 
 def page(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The tables of the page; what is said around them is in docs/sampling.md."""
-    out = ["<!-- made by benchmarks/methods.py page -->", ""]
+    """The page: what is compared, the picture, a table for each level."""
+    out = [INTRODUCTION]
     for level in dict.fromkeys(r["level"] for r in rows):
         mine = [r for r in rows if r["level"] == level]
         counts = {b: next((r["problems"] for r in mine if r["budget"] == b), 0) for b in BUDGETS}
         told = ", ".join(f"{counts[b]} at {b} x" for b in BUDGETS)
-        out += [f"### {level}", "", f"Problems: {told}.", ""]
+        out += [f"## {level}", "", f"Problems: {told}.", ""]
         out += ["| method | " + " | ".join(f"{b} x" for b in BUDGETS) + " |"]
         out += ["| --- |" + " --- |" * len(BUDGETS)]
-        for name in dict.fromkeys(r["method"] for r in mine):
+        there = {r["method"] for r in mine}
+        for name in [m.name for m in METHODS if m.name in there]:
             cells = []
             for b in BUDGETS:
                 row = next((r for r in mine if r["method"] == name and r["budget"] == b), None)
@@ -304,6 +306,27 @@ def _cell(row: Mapping[str, Any]) -> str:
     told = f"**{told}**" if low > 0 else f"*{told}*" if high < 0 else told
     return f"{told} {row['tokens']:.3g}"
 
+
+INTRODUCTION = """# Methods compared
+
+Every way to draw several answers and decide among them, on `fly`, at about 1, 4, 16 and 64 times
+the completion tokens of one sample, judges included; what reading prompts and scoring takes is not
+in it. Test problems of `chain`; sizes were chosen by tokens on dev problems, nothing by accuracy.
+Made by `python benchmarks/methods.py run`, then `page`; the specs, intervals and counts are in
+`benchmarks/methods.json`. What each method is: [Parallel sampling](sampling.md).
+
+A cell is the accuracy, in parentheses what that is over a plain vote of the same tokens (paired,
+the vote between two whole numbers of samples in proportion), and the tokens used, in single
+samples. **Bold**: the 95 % interval of the difference lies above 0; *italic*: below. With so few
+problems, and so many cells, some of each are luck.
+
+![Accuracy against tokens for each level; the named methods in colour, all others grey](methods.png)
+
+Two things to know of `fly`: greedy decoding leaves out most of the slips that its samples have, so
+whatever has a greedy sample in it (`greedy`, `hedged`, `temperatures`) looks better here than a
+larger model's would; and it thinks badly on all but easy problems, so the methods for thinking are
+worth a look on easy alone.
+"""
 
 #: drawn in colour; the others are grey
 SHOWN = (

@@ -55,8 +55,9 @@ def on_processes(workers: int | None = None) -> Executor:
         before = {name: os.environ.get(name) for name in worker_environment()}
         os.environ.update(worker_environment())
         pool = ProcessPoolExecutor(count, context, _settle, (places, count))
+        pending: list[Any] = []
         try:
-            pending = [pool.submit(batch, plan, some) for some in batches]
+            pending += [pool.submit(batch, plan, some) for some in batches]
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name, None)
@@ -80,6 +81,10 @@ def on_processes(workers: int | None = None) -> Executor:
                 ) from None
             raise causes[0] from None
         finally:
+            if not all(future.done() for future in pending):
+                # ended early: a batch may take long, and what it had finished is in the store
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
 
     return run

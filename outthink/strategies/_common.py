@@ -95,9 +95,8 @@ async def draw_until(
     """
     drawn: list[Sample] = []
     if width is None:
-        asked = 0
+        asked, classes = 0, np.zeros(0, dtype=np.int64)
         while asked < n:
-            classes = (await run.pool(drawn)).classes if drawn else np.zeros(0, dtype=np.int64)
             wave = fewest(stop, classes, n - asked + len(drawn))
             asked += wave
 
@@ -110,24 +109,34 @@ async def draw_until(
                 if not drawn:
                     raise
                 break
-            end = ending(stop, (await run.pool(drawn)).classes, n - asked + len(drawn))
+            classes = (await run.pool(drawn)).classes
+            end = ending(stop, classes, n - asked + len(drawn))
             if end is not None:
                 return drawn[:end]
             if run.limit is not None:
                 break
         return drawn
     waiting, lost, place = dict[int, Sample](), set[Node](), run.place
+    left, before, ended = n, run.limit, False
     async with run.samples(n, width=width, propose=propose, lost=lost, **params) as stream:
         async for sample in stream:
             waiting[sample.node[-1]] = sample
-            before = len(drawn)
+            known = len(drawn)
             while place in waiting or (*run.node, place) in lost:
-                drawn += [waiting.pop(place)] if place in waiting else []
+                if place in waiting:
+                    drawn.append(waiting.pop(place))
+                else:  # one that failed is not to come any more
+                    left -= 1
                 place += 1
-            if len(drawn) > before:
-                end = ending(stop, (await run.pool(drawn)).classes, n)
+            if len(drawn) > known:
+                end = ending(stop, (await run.pool(drawn)).classes, left)
                 if end is not None:
-                    return drawn[:end]
+                    drawn, ended = drawn[:end], True
+                    break
+    if ended:
+        # what the budget kept from being made while this was decided was not needed
+        run.limit = run.meter.overdrawn or before
+        return drawn
     drawn += [waiting[at] for at in sorted(waiting)]
     if not drawn:
         raise BudgetExhausted(run.limit or "calls")

@@ -43,6 +43,11 @@ class Auto:
             object.__setattr__(self, name, value)
 
     @property
+    def order_matters(self) -> bool:
+        """Does it for a strategy of the plan?"""
+        return any(getattr(part, "order_matters", False) for part in self.parts)
+
+    @property
     def fingerprint(self) -> str:
         """What the plan says: another plan in the same file is another strategy."""
         return digest(f"{self.probe}/{self.levels}")[:16]

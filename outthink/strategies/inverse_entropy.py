@@ -84,6 +84,9 @@ class InverseEntropy:
     async def _vote(self, run: Run, samples: list[Sample]) -> Answer:
         tops = [s.trace("top_logprobs") for s in samples]
         found = np.array([np.nan if rows is None else mean_entropy(rows) for rows in tops])
-        weights = np.ones(len(found)) if np.isnan(found).all() else inverse(found)
+        silent = bool(np.isnan(found).all())
+        if silent:
+            run.warn("no log-probabilities came back: this is a plain vote")
+        weights = np.ones(len(found)) if silent else inverse(found)
         pool = (await run.pool(samples)).with_scores("entropy", found)
         return run.answer(pool, weighted(pool.classes, weights), weights)

@@ -85,6 +85,8 @@ class NoThinking:
             return decide(run, pool, scores, False)
         tops = [s.trace("top_logprobs") for s in samples]
         if self.q is None or all(t is None for t in tops):
+            if self.q is not None:
+                run.warn("no log-probabilities came back: this is a plain vote")
             return decide(run, pool, None, True)
         sure = np.array([np.nan if t is None else self_certainty(t) for t in tops])
         pool = pool.with_scores("self-certainty", sure)

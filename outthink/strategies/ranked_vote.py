@@ -8,7 +8,8 @@ A sample that is wrong may have the right answer second; a vote of first choices
 Source: Wang, Wang and Huang 2025 (arXiv 2505.10772), 8 samples at temperature 0.7.  There examples show
 how to rank, all options of a multiple choice or a few answers to an open question.  Ours: it is asked for
 in words, in a system message, up to ``places`` answers; a text without a ranking is a ranking of the one
-answer read from it; answers are grouped by equivalence; for ties see ``select.ranked``.
+answer read from it; answers are grouped by equivalence; for ties see ``select.ranked``.  The text shown is
+the one that names the winner earliest; where its own reading is another, a line with the winner is added.
 
 Cost: n samples, each longer by its ranking.
 """
@@ -101,9 +102,13 @@ class RankedVote:
             at = np.where(holds.any(axis=1), holds.argmax(axis=1), self.places)
             firsts = tuple(some[0] if some else None for some in named)
             pool = Pool(tuple(samples), firsts, rankings[:, 0])
+            stands, answer = samples[int(at.argmin())], names[int(won)]
+            read = run.world.read(stands)
+            same = read is not None and len(set((await reader.group([read, answer])).tolist())) == 1
             return replace(
                 run.answer(pool, int(at.argmin())),
-                answer=names[int(won)],
+                answer=answer,
+                text=stands.text if same else f"{stands.text.rstrip()}\nanswer: {answer}",
                 confidence=shares[names[int(won)]],
                 distribution=dict(sorted(shares.items(), key=lambda item: -item[1])),
             )

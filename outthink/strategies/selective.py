@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from outthink.core.errors import BudgetExhausted
 from outthink.core.nouns import Answer, Node, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Proposal, Run
@@ -62,12 +63,21 @@ class Selective:
     def __post_init__(self) -> None:
         check(self, threshold=(0.0, 1.0))
 
+    @property
+    def order_matters(self) -> bool:
+        """Does it for the inner strategy?"""
+        return bool(getattr(self.strategy, "order_matters", False))
+
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Have it answered, ask how sure that is, and keep it or hold it back."""
         judge = self.held if self.verifier is None else _silent
         answer: Answer = await self.strategy(problem, _Heard(run, judge))
         if self.verifier is not None:
-            answer = replace(answer, confidence=await self._score(run, answer))
+            try:
+                answer = replace(answer, confidence=await self._score(run, answer))
+            except BudgetExhausted:
+                run.warn("no answer: no budget was left to ask the verifier")
+                raise
         kept = self.held(answer)
         if kept.answer is None and answer.answer is not None:
             sure = "unknown" if answer.confidence is None else f"{answer.confidence:.3g}"

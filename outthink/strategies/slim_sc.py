@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from outthink.core.errors import BudgetExhausted
+from outthink.core.errors import BadInput, BudgetExhausted
 from outthink.core.nouns import Answer, Floats, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
@@ -56,6 +56,8 @@ class SlimSc:
     def __post_init__(self) -> None:
         check(self, n=(1, 10_000), threshold=(0.0, 2.0), delay=(1, None), tokens=(1, None))
         check(self, least=(1, None), temperature=(0.0, 5.0), max_tokens=(1, None))
+        if not all(self.marks):
+            raise BadInput(f"slim_sc: marks={list(self.marks)}: a mark is not empty")
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Think on, compare, drop; then vote."""

@@ -21,7 +21,7 @@ from outthink.core.registry import strategy
 from outthink.core.run import Run
 from outthink.select.best import best
 from outthink.select.likelihood import Soft, token_score
-from outthink.strategies._common import check
+from outthink.strategies._common import check, decide
 
 
 @strategy("soft_self_consistency", needs=("LOGPROBS",))
@@ -44,6 +44,9 @@ class SoftSelfConsistency:
             traces = [s.trace("logprobs") for s in samples]
             scores = [float("nan") if t is None else token_score(t, self.aggregate) for t in traces]
             pool = (await run.pool(samples)).with_scores("probability", scores)
+            if all(t is None for t in traces):
+                run.warn("no log-probabilities came back: this is a plain vote")
+                return decide(run, pool, None, True)
             return run.answer(pool, best(scores, pool.classes), scores)
 
         samples = await run.gather(

@@ -78,8 +78,9 @@ def write_together(
 
 
 def put(problem: Problem, template: str) -> tuple[Message, ...]:
-    """The problem with its last user message put into a template."""
-    at = max(i for i, m in enumerate(problem.messages) if m["role"] == "user")
+    """The problem with its last user message (or its last message) put into a template."""
+    last = len(problem.messages) - 1
+    at = max((i for i, m in enumerate(problem.messages) if m["role"] == "user"), default=last)
     said = template.replace("{question}", problem.question)
     return (
         *problem.messages[:at],

@@ -29,6 +29,7 @@ from outthink.core.run import Run
 from outthink.select.voc import likeliest, reward
 from outthink.strategies._common import check, decide, thinking_of
 from outthink.strategies._likelihoods import likelihoods
+from outthink.verify.final_answer import place_of
 
 
 class _Chain(NamedTuple):
@@ -145,8 +146,8 @@ def _weights(pool: Pool, kinds: list[int], shares: Floats) -> Floats:
 
 def _parts(text: str, answer: str | None) -> tuple[str, str, str] | None:
     """The chain, the beginning of the answer's line, and the answer with what ends it; ``None`` without."""
-    at = text.rfind(answer) if answer else -1
-    if answer is None or at < 0:
+    at = place_of(text, answer or "")
+    if answer is None or at is None:
         return None
     head = text[:at].rstrip(" ")
     cut = head.rfind("\n") + 1

@@ -11,6 +11,8 @@ from error.
 Exact: greedy, the sum of the answer's log-probabilities, no other tokens; a text without an answer counts
 as not sure (the paper's code has exp(-5) there, ours is 0).  Ours: the place of the answer is where the
 text gives it last, so text of any form will do; the released code asks for it in a box, and counts digits.
+A server that gives no log-probabilities leaves no score.  Where tokens are our own upper estimate, what
+the model says may go beyond the answer, and the score is lower by that.
 
 Source: Jurayj, Cheng and Van Durme 2025 (S054, arXiv 2502.13962) and its code.
 Cost: a call a text, of as many tokens as its answer has.  Needs PREFIX and log-probabilities.
@@ -19,6 +21,7 @@ Cost: a call a text, of as many tokens as its answer has.  Needs PREFIX and log-
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,11 +31,28 @@ from outthink.core.nouns import Problem, Sample, Score
 from outthink.core.registry import register
 from outthink.core.run import Run
 
+#: no letter or digit comes next, nor what makes a number another one: "7" is not in "7.5" or "7/8"
+_ENDS = r"(?!\w|[.,/]\d)"
+
+
+def place_of(text: str, answer: str) -> int | None:
+    """Where a text gives an answer last, by itself rather than within a word or number; or ``None``."""
+    if not answer or answer not in text:
+        return None
+    whole = list(re.finditer(rf"(?<![\w./]){re.escape(answer)}{_ENDS}", text))
+    return whole[-1].start() if whole else text.rfind(answer)
+
 
 def before_answer(text: str, answer: str) -> int | None:
     """Where the answer begins that a text gives last, the space before it included; ``None`` if nowhere."""
-    at = text.rfind(answer) if answer else -1
-    return None if at < 0 else len(text[:at].rstrip())
+    at = place_of(text, answer)
+    return None if at is None else len(text[:at].rstrip())
+
+
+def says(text: str, answer: str) -> bool:
+    """Does a text begin with the answer, and not with another that only begins as it does?"""
+    ends = _ENDS if answer[-1:].isalnum() else ""
+    return re.match(rf"\s*{re.escape(answer)}{ends}", text) is not None
 
 
 def cut(run: Run, sample: Sample, at: int) -> Sample:
@@ -70,7 +90,8 @@ class FinalAnswer:
             if at is None:
                 scores[i] = math.nan
                 continue
-            text, upto = sample.text, sample.text.rfind(answer) + len(answer)
+            text = sample.text
+            upto = (place_of(text, answer) or 0) + len(answer)
             tokens = live.count_tokens(sample.messages, text[:upto])
             tokens -= live.count_tokens(sample.messages, text[:at])
             places[i] = (text[:at], max(1, tokens))
@@ -78,8 +99,9 @@ class FinalAnswer:
                 asked[places[i]] = cut(run, sample, at)
         said = await self._ask(run, asked)
         for i, place in places.items():
-            same = said[place].delta.strip().startswith(answers[i] or "")
-            scores[i] = math.exp(min(said[place].logprob or 0.0, 0.0)) if same else 0.0
+            given = said[place].logprob
+            sure = math.nan if given is None else math.exp(min(given, 0.0))
+            scores[i] = sure if says(said[place].delta, answers[i] or "") else 0.0
         return [Score(value) for value in scores]
 
     async def _ask(
