@@ -341,8 +341,11 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     levels = list(dict.fromkeys(r["level"] for r in rows))
-    figure, axes = plt.subplots(1, len(levels), figsize=(5.2 * len(levels), 5.4), squeeze=False)
-    colours = dict(zip(SHOWN, mpl.colormaps["tab10"].colors, strict=False))
+    figure, axes = plt.subplots(
+        1, len(levels), figsize=(5.2 * len(levels), 5.4), squeeze=False, sharey=True
+    )
+    # all but the grey one
+    colours = dict(zip(SHOWN, np.delete(mpl.colormaps["tab10"].colors, 7, axis=0), strict=False))
     for axis, level in zip(axes[0], levels, strict=True):
         mine = [r for r in rows if r["level"] == level]
         for name in dict.fromkeys(r["method"] for r in mine):
