@@ -24,6 +24,7 @@ import numpy.typing as npt
 from outthink.core.errors import BadInput
 from outthink.core.nouns import Floats
 from outthink.lab.stats import Estimate, percentiles, resample
+from outthink.select.calibration import ranks
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,12 @@ class Natural:
     pooled: float
 
 
-def ranks(values: npt.ArrayLike) -> Floats:
-    """Ranks from 1 on along the last axis; equal values share their mean rank."""
-    v = np.asarray(values, dtype=np.float64)
-    less = (v[..., None, :] < v[..., :, None]).sum(axis=-1)
-    same = (v[..., None, :] == v[..., :, None]).sum(axis=-1)
-    return np.asarray(less + (same + 1) / 2)
-
-
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
     """The rank correlation of two lists and its two-sided p, by Student's t as is usual.
 
     NaN of fewer than three values, or where all of one list are equal.
     """
-    a, b = _sorted_ranks(x), _sorted_ranks(y)
+    a, b = ranks(x), ranks(y)
     if len(a) < 3 or not a.std() or not b.std():
         return math.nan, math.nan
     rho = float(np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0))
@@ -79,13 +72,6 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
         return math.copysign(1.0, rho), 0.0
     free = len(a) - 2
     return rho, two_sided(rho * math.sqrt(free / (1 - rho * rho)), free)
-
-
-def _sorted_ranks(values: npt.ArrayLike) -> Floats:
-    """``ranks`` of one list, by sorting: for long ones."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts - 1) / 2)[place.ravel()], dtype=np.float64)
 
 
 def two_sided(t: float, free: int) -> float:

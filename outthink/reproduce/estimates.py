@@ -1,14 +1,21 @@
-"""Estimates for claims: exact figures, means, paired differences, and the bootstrap over problems."""
+"""Estimates for claims: exact figures, means, paired differences, and the bootstrap over problems.
+
+And what is shown of them in tables and pictures.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.stats import Estimate, mean_interval, paired
+from outthink.reproduce.base import Line, Style
+
+Setting = TypeVar("Setting", bound=Hashable)
 
 
 def exact(value: float) -> Estimate:
@@ -19,6 +26,37 @@ def exact(value: float) -> Estimate:
 def mean(shares: Floats) -> Estimate:
     """The mean of shares in [0, 1], one a problem, ``(problems,)``."""
     return Estimate(float(shares.mean()), *mean_interval(shares))
+
+
+def cell(shares: Floats) -> list[float]:
+    """The mean of shares and the ends of its interval, as a table has them."""
+    return list(mean(shares))
+
+
+def mean_line(
+    label: str, x: Sequence[float], columns: Iterable[Floats], style: Style = "line"
+) -> Line:
+    """Means with their intervals, at each ``x`` of its column of shares, ``(problems,)``."""
+    found = [mean(np.asarray(shares)) for shares in columns]
+    ends = [e.low for e in found], [e.high for e in found]
+    return Line(label, list(x), [e.value for e in found], *ends, style)
+
+
+def tuned(
+    columns: Mapping[Setting, Floats], values: Mapping[Setting, Floats] | None = None
+) -> Floats:
+    """Each problem's value at the setting that is best on the other half, ``(problems,)``.
+
+    Cross-fitted, so that choosing the best of several is not itself a gain: ``columns`` say what is
+    best, ``values`` (the same unless told) are what is taken there.
+    """
+    size = len(next(iter(columns.values())))
+    half = np.arange(size) % 2 == 0
+    out = np.empty(size)
+    for mine in (half, ~half):
+        best = max(columns, key=lambda setting: float(columns[setting][~mine].mean()))
+        out[mine] = (columns if values is None else values)[best][mine]
+    return out
 
 
 def difference(a: Floats, b: Floats) -> Estimate:
@@ -49,3 +87,14 @@ def bootstrap(
         low, high = np.quantile(column, (0.025, 0.975)) if len(column) else (np.nan, np.nan)
         out.append(Estimate(float(value), float(low), float(high)))
     return out
+
+
+def ratio(a: Floats, b: Floats, rng: np.random.Generator, draws: int) -> Estimate:
+    """``sum a / sum b`` over the same problems, drawn again together; NaN of none."""
+
+    def of(at: Ints) -> float:
+        return float(a[at].sum() / b[at].sum())
+
+    if not len(a):
+        return Estimate(np.nan, np.nan, np.nan)
+    return bootstrap(of, len(a), rng, draws)[0]

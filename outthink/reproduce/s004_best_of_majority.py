@@ -22,12 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from outthink.core.nouns import Floats, Ints
-from outthink.lab.stats import mean_interval
-from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
+from outthink.reproduce.base import Claim, Cost, Findings, Panel, Reproduction, Trial
 from outthink.reproduce.codet import matrix
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference, mean_line, tuned
 from outthink.reproduce.rules import above, below
-from outthink.reproduce.s098_bag_of_tricks import tuned
 from outthink.select.best_of_majority import best_of_majority
 
 Bools = npt.NDArray[np.bool_]
@@ -218,10 +216,7 @@ def _recorded(
 
 
 def _rows(found: Mapping[tuple[str, int], Floats]) -> list[dict[str, object]]:
-    return [
-        {"rule": name, "samples": n, "pass": [float(v.mean()), *mean_interval(v)]}
-        for (name, n), v in found.items()
-    ]
+    return [{"rule": name, "samples": n, "pass": cell(v)} for (name, n), v in found.items()]
 
 
 def _panel(
@@ -233,13 +228,9 @@ def _panel(
     names = list(dict.fromkeys(name for name, _ in found))
     lines = []
     for name in names:
-        rows = [float(found[name, n].mean()) for n in sizes]
-        ends = [mean_interval(found[name, n]) for n in sizes]
         label = {"best": "best of n", "majority": f"best of majority, {ALPHA}"}.get(name, name)
         label = f"best of majority, {name}" if name[0] == "0" else label
-        lines.append(
-            Line(label, list(sizes), rows, [low for low, _ in ends], [high for _, high in ends])
-        )
+        lines.append(mean_line(label, sizes, [found[name, n] for n in sizes]))
     return Panel(title, "samples", y, tuple(lines))
 
 

@@ -23,9 +23,8 @@ import numpy.typing as npt
 
 from outthink.core.nouns import Floats
 from outthink.lab.pools import Bools
-from outthink.lab.stats import mean_interval
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference
 from outthink.reproduce.live import one_sample, pools
 from outthink.reproduce.rules import above, below
 from outthink.select.coverage import maj_at_k
@@ -141,7 +140,7 @@ def measure(trial: Trial) -> Findings:
     rows = [("one sample", THINKS, one, each), (f"vote of {k}", THINKS, matched, k * each)]
     rows += [(r.contender.strategy, m, r.right, float(r.tokens.mean())) for r, m in answered]
     table = [
-        {"what": what, "model": model, "accuracy": [float(v.mean()), *mean_interval(v)],
+        {"what": what, "model": model, "accuracy": cell(v),
          "tokens": tokens}
         for what, model, v, tokens in rows
     ]  # fmt: skip

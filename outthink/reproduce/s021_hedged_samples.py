@@ -19,9 +19,9 @@ from __future__ import annotations
 import numpy as np
 
 from outthink.core.nouns import Floats
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference, exact
+from outthink.reproduce.estimates import bootstrap, cell, difference, exact
 from outthink.reproduce.live import one_sample, pools
 from outthink.reproduce.rules import above, agrees
 from outthink.select.mbr import mbr
@@ -127,15 +127,15 @@ def measure(trial: Trial) -> Findings:
             measured["vote"] = difference(found[1].right, found[0].right)
             measured["coverage"] = difference(covered(hedged.right), covered(hot.right))
         rows.append({
-            "problems": f"{family} {level}", "greedy": _mean(found[2].right),
-            "one hot sample": _mean(one_sample(hot)), "vote of 5 hot": _mean(found[0].right),
-            "vote of 5 hedged": _mean(found[1].right), "5 hot cover": _mean(covered(hot.right)),
-            "5 hedged cover": _mean(covered(hedged.right)),
+            "problems": f"{family} {level}", "greedy": cell(found[2].right),
+            "one hot sample": cell(one_sample(hot)), "vote of 5 hot": cell(found[0].right),
+            "vote of 5 hedged": cell(found[1].right), "5 hot cover": cell(covered(hot.right)),
+            "5 hedged cover": cell(covered(hedged.right)),
         })  # fmt: skip
     tables = {
         "fly": rows,
         "evidence": [
-            {"choice": name, "accuracy": _mean(values)}
+            {"choice": name, "accuracy": cell(values)}
             for name, values in (
                 (f"MBR of {N}", few), (f"MBR of {N + EVIDENCE}", more), ("X-MBR", strong),
             )
@@ -218,10 +218,6 @@ def evidence(rng: np.random.Generator, size: int) -> tuple[Floats, Floats, Float
 def covered(right: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Floats:
     """Does a problem have a right sample, ``(problems,)``?"""
     return np.asarray(right.any(axis=1), dtype=np.float64)
-
-
-def _mean(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
 
 
 REPRODUCTION = Reproduction(

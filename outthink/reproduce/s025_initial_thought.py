@@ -20,10 +20,9 @@ import numpy as np
 
 from outthink.core.nouns import Floats
 from outthink.lab.pools import Pools
-from outthink.lab.stats import mean_interval
 from outthink.laws.coverage import pass_table
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference
 from outthink.reproduce.live import one_sample, pools
 from outthink.reproduce.rules import above
 from outthink.tasks import check
@@ -131,19 +130,19 @@ def measure(trial: Trial) -> Findings:
         "countdown": [
             {
                 "beginnings": name,
-                "one sample": _mean(share[name]),
-                "coverage": _mean((found[name].correct > 0).astype(np.float64)),
-                "vote": _mean(r.right),
-                "first lines alike": _mean(first[name]),
+                "one sample": cell(share[name]),
+                "coverage": cell((found[name].correct > 0).astype(np.float64)),
+                "vote": cell(r.right),
+                "first lines alike": cell(first[name]),
             }
             for name, r in results.items()
         ],
         "chain": [
-            {"samples": "first half, whole", "one sample": _mean(before)},
-            {"samples": "second half, from the best-agreed", "one sample": _mean(after)},
-            {"samples": "plain", "one sample": _mean(one_sample(pools(plain, chain)))},
-            {"samples": "vote of both halves", "vote": _mean(agreed.right)},
-            {"samples": "vote of plain samples", "vote": _mean(plain.right)},
+            {"samples": "first half, whole", "one sample": cell(before)},
+            {"samples": "second half, from the best-agreed", "one sample": cell(after)},
+            {"samples": "plain", "one sample": cell(one_sample(pools(plain, chain)))},
+            {"samples": "vote of both halves", "vote": cell(agreed.right)},
+            {"samples": "vote of plain samples", "vote": cell(plain.right)},
         ],
     }
     panels = (
@@ -173,10 +172,6 @@ def _first_lines(result: Result) -> Floats:
 def _curve(name: str, found: Pools) -> Line:
     ks = list(range(1, found.classes.shape[1] + 1))
     return Line(name, ks, pass_table(found.counts, found.correct, ks).mean(axis=0).tolist())
-
-
-def _mean(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
 
 
 REPRODUCTION = Reproduction(

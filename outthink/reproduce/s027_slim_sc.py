@@ -22,11 +22,11 @@ import numpy.typing as npt
 from outthink.core.nouns import Floats, Ints
 from outthink.core.registry import build
 from outthink.lab.pools import Pools
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce._subsets import at, curve
 from outthink.reproduce._votes import vote_credit
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above
 from outthink.select.prune import heirs, sameness
@@ -303,7 +303,7 @@ def mean_of_gaps(gaps: Floats) -> Estimate:
 
 
 def _row(name: str, right: Floats, tokens: Floats) -> dict[str, object]:
-    value = [float(right.mean()), *mean_interval(right)]
+    value = cell(right)
     return {"arm": name, "accuracy": value, "tokens": float(tokens.mean())}
 
 

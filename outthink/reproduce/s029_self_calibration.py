@@ -22,9 +22,8 @@ import numpy as np
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Pools
 from outthink.lab.resample import Best, Replayed, Vote, random_orders, replay
-from outthink.lab.stats import mean_interval
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, cell, difference, mean_line
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, below
 from outthink.select.calibration import auroc, brier, ece
@@ -252,20 +251,14 @@ def _row(level: str, name: str, said: Floats, right: Floats) -> dict[str, Any]:
 
 def _standing(name: str, point: Point) -> dict[str, Any]:
     right, drawn = point
-    accuracy = [float(right.mean()), *mean_interval(right)]
+    accuracy = cell(right)
     return {"method": name, "samples": float(drawn.mean()), "accuracy": accuracy}
 
 
 def _line(name: str, points: Sequence[Point]) -> Line:
     order = sorted(points, key=lambda point: float(point[1].mean()))
-    ends = [mean_interval(right) for right, _ in order]
-    return Line(
-        name,
-        [float(drawn.mean()) for _, drawn in order],
-        [float(right.mean()) for right, _ in order],
-        [low for low, _ in ends],
-        [high for _, high in ends],
-    )
+    drawn = [float(drawn.mean()) for _, drawn in order]
+    return mean_line(name, drawn, [right for right, _ in order])
 
 
 REPRODUCTION = Reproduction(

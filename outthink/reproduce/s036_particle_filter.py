@@ -23,10 +23,10 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Bools
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce._subsets import at, curve, samples_to_match, scores_of
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, cell, difference, mean_line
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above
 from outthink.tasks import problems as problems_of
@@ -223,7 +223,7 @@ def _share(right: Floats, among: Bools) -> str:
 
 
 def _row(what: str, right: Floats, tokens: float) -> dict[str, Any]:
-    accuracy = [float(right.mean()), *mean_interval(right)]
+    accuracy = cell(right)
     return {"what": what, "accuracy": accuracy, "tokens": tokens}
 
 
@@ -232,14 +232,7 @@ def _point(result: Result) -> tuple[float, Floats]:
 
 
 def _line(label: str, points: list[tuple[float, Floats]]) -> Line:
-    ends = [mean_interval(right) for _, right in points]
-    return Line(
-        label,
-        [tokens for tokens, _ in points],
-        [float(right.mean()) for _, right in points],
-        [low for low, _ in ends],
-        [high for _, high in ends],
-    )
+    return mean_line(label, [tokens for tokens, _ in points], [right for _, right in points])
 
 
 REPRODUCTION = Reproduction(

@@ -18,12 +18,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from outthink.core.nouns import Floats, Ints
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.laws.base import counts_of, grid_of
 from outthink.laws.coverage import fit_beta_binomial, pass_table
 from outthink.laws.saturation import fit_saturation, fit_saturation_curve
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, cell, difference
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, below, between
 from outthink.tasks import problems as problems_of
@@ -128,7 +128,7 @@ def measure(trial: Trial) -> Findings:
         {
             "dial": d,
             "tokens": float(r.tokens.mean()),
-            "accuracy": [float(r.right.mean()), *mean_interval(r.right)],
+            "accuracy": cell(r.right),
         }
         for d, r in enumerate(runs)
     ]

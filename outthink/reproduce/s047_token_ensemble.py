@@ -22,9 +22,8 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.core.registry import spec_of
-from outthink.lab.stats import mean_interval
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above
 from outthink.select.vote import majority
@@ -103,10 +102,7 @@ def measure(trial: Trial) -> Findings:
         "fly and fly-xs, averaged": (models, 2),
         "fly-xs, one greedy pass": (smaller.right, 1),
     }
-    rows = [
-        {"arm": name, "passes": n, "accuracy": [float(v.mean()), *mean_interval(v)]}
-        for name, (v, n) in arms.items()
-    ]
+    rows = [{"arm": name, "passes": n, "accuracy": cell(v)} for name, (v, n) in arms.items()]
     same = float(np.mean([len(set(row)) == 1 for row in zip(*answers, strict=True)]))
     notes = [f"The {k} inputs have one and the same greedy answer on {same:.0%} of the problems."]
     lines = tuple(Line(name, [n], [float(v.mean())], style="dots") for name, (v, n) in arms.items())

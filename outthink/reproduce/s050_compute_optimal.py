@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 
 from outthink.core.nouns import Floats, Ints
-from outthink.lab.stats import mean_interval
 from outthink.laws.sequential import SequentialLaw, fit_sequential
 from outthink.reproduce._subsets import curve, scores_of
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference, mean_line
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above
 from outthink.tasks import problems as problems_of
@@ -202,7 +201,7 @@ def by_difficulty(columns: Mapping[str, Floats], bins: Ints) -> Floats:
 
 
 def _row(what: str, right: Floats, bins: Ints, spent: Floats | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"what": what, "accuracy": [float(right.mean()), *mean_interval(right)]}
+    row: dict[str, Any] = {"what": what, "accuracy": cell(right)}
     for b in range(BINS):
         row[f"bin {b + 1}"] = float(right[bins == b].mean())
     row["tokens"] = None if spent is None else float(spent.mean())
@@ -242,9 +241,7 @@ def _panels(
 ) -> tuple[Panel, Panel]:
     def line(label: str, right: Floats, by: Floats) -> Line:
         inside = [right[law.bins == b] for b in range(BINS)]
-        ends = [mean_interval(v) for v in inside]
-        lows, highs = [e[0] for e in ends], [e[1] for e in ends]
-        return Line(label, by.tolist(), [float(v.mean()) for v in inside], lows, highs)
+        return mean_line(label, by.tolist(), inside)
 
     bins = np.arange(1.0, BINS + 1)
     ratio = Panel(

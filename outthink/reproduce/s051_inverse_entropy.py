@@ -17,9 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from outthink.core.nouns import Floats
-from outthink.lab.stats import mean_interval
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, cell, difference
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, between
 from outthink.select.calibration import auroc
@@ -113,7 +112,7 @@ def measure(trial: Trial) -> Findings:
                             "attempts": size,
                             "arm": name,
                             "vote": "inverse entropy" if by_entropy else "plain",
-                            "accuracy": [float(right.mean()), *mean_interval(right)],
+                            "accuracy": cell(right),
                             "completion tokens": float(written[arm, mine].mean() * size / n),
                         }
                     )

@@ -25,7 +25,7 @@ from outthink.lab.stats import mean_interval
 from outthink.laws.base import grid_of
 from outthink.laws.coverage import fit_power_law, pass_table
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference, exact
+from outthink.reproduce.estimates import bootstrap, cell, difference, exact
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, agrees, below, between
 from outthink.select.coverage import maj_at_k
@@ -238,7 +238,7 @@ def _crossing(a: Bools, b: Bools) -> float:
 
 def _row(name: str, right: Bools) -> dict[str, object]:
     found = {k: _pass(right, k) for k in (1, 4, 10, 16, 32, 40, 64, 100) if k <= right.shape[1]}
-    each = {f"@{k}": [float(v.mean()), *mean_interval(v)] for k, v in found.items()}
+    each = {f"@{k}": cell(v) for k, v in found.items()}
     return {"series": name, "problems": len(right), **each}
 
 

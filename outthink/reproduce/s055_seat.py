@@ -14,9 +14,8 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Bools, Classes
-from outthink.lab.stats import mean_interval
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference, mean
+from outthink.reproduce.estimates import bootstrap, cell, difference, mean
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above
 from outthink.select.calibration import auroc
@@ -113,7 +112,7 @@ def measure(trial: Trial) -> Findings:
     by_round = [
         {
             "round": t + 1,
-            "accuracy of the majority": _interval(right[:, t]),
+            "accuracy of the majority": cell(right[:, t]),
             "right attempts": float(found.right.reshape(count, rounds, n)[:, t].mean()),
             "mean entropy (nats)": float(entropy[:, t].mean()),
             "agrees in full": float((entropy[:, t] == 0).mean()),
@@ -123,7 +122,7 @@ def measure(trial: Trial) -> Findings:
         for t in range(rounds)
     ]
     rules = [
-        {"stop": name, "accuracy": _interval(taken[name]), "rounds": float(stop.mean() + 1)}
+        {"stop": name, "accuracy": cell(taken[name]), "rounds": float(stop.mean() + 1)}
         for name, stop in stops.items()
     ]
     x = list(range(1, rounds + 1))
@@ -163,10 +162,6 @@ def fixed(right: Floats, at: float) -> Floats:
     low = int(at)
     share = at - low
     return (1 - share) * right[:, low] + share * right[:, min(low + 1, right.shape[1] - 1)]
-
-
-def _interval(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
 
 
 REPRODUCTION = Reproduction(

@@ -20,10 +20,10 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Pools
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce._lengths import thoughts
-from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.base import Claim, Cost, Findings, Panel, Reproduction, Trial
+from outthink.reproduce.estimates import bootstrap, cell, difference, mean_line, ratio, tuned
 from outthink.reproduce.live import one_sample
 from outthink.reproduce.rules import above, below
 from outthink.select.vote import majority
@@ -113,20 +113,18 @@ def measure(trial: Trial) -> Findings:
         drawn = {d: thoughts(trial, f"fly(think={d})", problems, n) for d in lengths}
         one = {d: one_sample(found) for d, found in drawn.items()}
         accuracy[level] = one
-        best = at_best(one, one)
+        best = tuned(one)
         measured[f"too long {level}"] = difference(best, one[lengths[-1]])
         measured[f"too short {level}"] = difference(best, one[lengths[0]])
         dials = ", ".join(f'"fly(think={d})"' for d in EFFORTS)
         spec = f"shortest_right(n={max(n // len(EFFORTS), 1)}, models=[{dials}])"
         (result,) = trial.run(f"efforts, {level}", [spec], problems)
         measured |= {f"{k} {level}": v for k, v in _chosen(result, drawn, problems, trial).items()}
-        means = [(float(v.mean()), *mean_interval(v)) for v in one.values()]
         x = [float(found.tokens.mean()) for found in drawn.values()]
-        y, low, high = zip(*means, strict=True)
-        lines.append(Line(f"chain {level}", x, y, low, high))
+        lines.append(mean_line(f"chain {level}", x, one.values()))
         rows += [
-            {"level": level, "dial": d, "tokens": t, "accuracy": list(m)}
-            for d, t, m in zip(lengths, x, means, strict=True)
+            {"level": level, "dial": d, "tokens": t, "accuracy": cell(v)}
+            for (d, v), t in zip(one.items(), x, strict=True)
         ]
 
     def harder(at: Ints) -> float:
@@ -161,34 +159,13 @@ def _chosen(
         firsts[dial] = found.tokens[rows, first]
         right = np.where(found.right, found.tokens, np.inf).min(axis=1)
         least[dial] = np.where(np.isfinite(right), right, np.nan)
-    shortest, vote = at_best(votes, least), at_best(votes, firsts)
+    shortest, vote = tuned(votes, least), tuned(votes, firsts)
     both = ~np.isnan(over) & ~np.isnan(shortest)
     return {
-        "oracle": _ratio(over[both], shortest[both], trial),
-        "agreed": difference(result.right, at_best(votes, votes)),
-        "tokens": _ratio(np.array([float(s.tokens) for s in given]), vote, trial),
+        "oracle": ratio(over[both], shortest[both], trial.rng(), trial.draws),
+        "agreed": difference(result.right, tuned(votes)),
+        "tokens": ratio(np.array([float(s.tokens) for s in given]), vote, trial.rng(), trial.draws),
     }
-
-
-def at_best(judged: Mapping[int, Floats], values: Mapping[int, Floats]) -> Floats:
-    """Each problem's value at the dial whose ``judged`` is best on the other half, ``(problems,)``."""
-    size = len(next(iter(judged.values())))
-    half, out = np.arange(size) % 2 == 0, np.empty(size)
-    for mine in (half, ~half):
-        best = max(judged, key=lambda d: float(judged[d][~mine].mean()))
-        out[mine] = values[best][mine]
-    return out
-
-
-def _ratio(a: Floats, b: Floats, trial: Trial) -> Estimate:
-    """The mean of one over that of the other, problems drawn again."""
-
-    def of(at: Ints) -> float:
-        return float(a[at].sum() / b[at].sum())
-
-    if not len(a):
-        return Estimate(np.nan, np.nan, np.nan)
-    return bootstrap(of, len(a), trial.rng(), trial.draws)[0]
 
 
 REPRODUCTION = Reproduction(

@@ -17,11 +17,10 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Pools
-from outthink.lab.stats import mean_interval
 from outthink.laws.coverage import pass_table
 from outthink.laws.mixture import observed
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above
 from outthink.tasks import problems as problems_of
@@ -110,16 +109,16 @@ def measure(trial: Trial) -> Findings:
         "temperature": [
             {
                 "temperature": t,
-                "one sample": _mean(right[:, i] / drawn[:, i]),
-                f"coverage of {each}": _mean(_coverage(drawn, right, each)[:, i]),
+                "one sample": cell(right[:, i] / drawn[:, i]),
+                f"coverage of {each}": cell(_coverage(drawn, right, each)[:, i]),
                 f"dev: coverage of {2 * each}": float(_coverage(*seen, 2 * each)[:, i].mean()),
                 "solved here alone": int(((right > 0).sum(axis=1) == 1)[right[:, i] > 0].sum()),
             }
             for i, t in enumerate(GRID)
         ],
         "at equal samples": [
-            {"samples": f"{each} at each of {len(GRID)}", "coverage": _mean(union)},
-            {"samples": f"{total} at {GRID[best]}", "coverage": _mean(one)},
+            {"samples": f"{each} at each of {len(GRID)}", "coverage": cell(union)},
+            {"samples": f"{total} at {GRID[best]}", "coverage": cell(one)},
         ],
         "vote": [_vote("ends early", ended), _vote("all samples", whole)],
     }
@@ -154,14 +153,10 @@ def _samples(result: Result) -> Floats:
     return np.array([float(len(a.candidates)) for a in result.answers])
 
 
-def _mean(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
-
-
 def _vote(name: str, result: Result) -> dict[str, object]:
     return {
         "vote": name,
-        "accuracy": _mean(result.right),
+        "accuracy": cell(result.right),
         "samples": float(_samples(result).mean()),
         "tokens": float(result.tokens.mean()),
     }

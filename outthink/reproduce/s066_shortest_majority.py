@@ -16,7 +16,7 @@ import numpy as np
 
 from outthink.core.nouns import Floats
 from outthink.lab.resample import Vote
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce._lengths import (
     by_length,
     chances,
@@ -28,8 +28,8 @@ from outthink.reproduce._lengths import (
     thoughts,
 )
 from outthink.reproduce._subsets import at
-from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.base import Claim, Cost, Findings, Panel, Reproduction, Trial
+from outthink.reproduce.estimates import difference, mean_line
 from outthink.reproduce.rules import above, below
 from outthink.select.coverage import pass_at_k
 from outthink.tasks import problems as problems_of
@@ -151,10 +151,10 @@ def measure(trial: Trial) -> Findings:
     panel = Panel(
         f"{THINKS}, chain easy: second thoughts or more samples", "tokens a problem", "accuracy",
         [
-            _line("last revision", tokens, list(right)),
-            _line("any revision", tokens, list(any_of)),
-            _line("vote of as many tokens", tokens, [at(votes, sizes, x) for x in alike]),
-            _line("any of as many tokens", tokens, [at(cover, sizes, x) for x in alike]),
+            mean_line("last revision", tokens.tolist(), list(right)),
+            mean_line("any revision", tokens.tolist(), list(any_of)),
+            mean_line("vote of as many tokens", tokens.tolist(), [at(votes, sizes, x) for x in alike]),
+            mean_line("any of as many tokens", tokens.tolist(), [at(cover, sizes, x) for x in alike]),
         ],
     )  # fmt: skip
     return Findings(measured, {"rules": rows, "second thoughts": _turned(right, tokens)}, (panel,))
@@ -186,12 +186,6 @@ def _turned(right: Floats, tokens: Floats) -> list[dict[str, object]]:
         }
         for i, w in enumerate(WAITS)
     ]
-
-
-def _line(label: str, x: Floats, columns: list[Floats]) -> Line:
-    ends = [mean_interval(np.asarray(c)) for c in columns]
-    means = [float(np.mean(c)) for c in columns]
-    return Line(label, list(x), means, [e[0] for e in ends], [e[1] for e in ends])
 
 
 REPRODUCTION = Reproduction(

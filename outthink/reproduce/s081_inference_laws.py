@@ -27,7 +27,7 @@ from outthink.lab.stats import mean_interval
 from outthink.laws.vote import ballots_of, vote_accuracy
 from outthink.reproduce._subsets import at, curve, scores_of
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, below, between
 from outthink.tasks import problems as problems_of
@@ -250,7 +250,7 @@ def _flops_per_token(votes: Result) -> float:
 
 
 def _row(what: str, right: Floats, flops: float, whole: float) -> dict[str, Any]:
-    accuracy = [float(right.mean()), *mean_interval(right)]
+    accuracy = cell(right)
     return {"what": what, "accuracy": accuracy, "flops": flops, "flops with reading": whole}
 
 

@@ -23,9 +23,9 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Pools
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, cell, difference, mean_line
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, agrees, below
 from outthink.select.calibration import ece
@@ -257,7 +257,7 @@ def _alone(logp: Floats) -> Floats:
 
 def _row(name: str, samples: int, rule: Decided) -> dict[str, object]:
     shares = rule.accuracy
-    accuracy = [float(shares.mean()), *mean_interval(shares)]
+    accuracy = cell(shares)
     return {"rule": name, "samples": samples, "accuracy": accuracy, "ece": rule.ece()}
 
 
@@ -266,9 +266,7 @@ def _lines(shown: Mapping[int, Mapping[str, Decided]]) -> list[Line]:
     out = []
     for name in names:
         rows = [some[name].accuracy for some in shown.values()]
-        ends = [mean_interval(r) for r in rows]
-        means = [float(r.mean()) for r in rows]
-        out.append(Line(name, list(shown), means, [e[0] for e in ends], [e[1] for e in ends]))
+        out.append(mean_line(name, list(shown), rows))
     return out
 
 

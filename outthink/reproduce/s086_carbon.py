@@ -19,9 +19,8 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Classes
-from outthink.lab.stats import mean_interval
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, cell, difference
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, agrees
 from outthink.tasks import problems as problems_of
@@ -121,7 +120,7 @@ def measure(trial: Trial) -> Findings:
     rows = [
         {
             "arm": name,
-            "accuracy": [float(r.right.mean()), *mean_interval(r.right)],
+            "accuracy": cell(r.right),
             "reward, first half": float(first[name].mean()),
             "reward, second half": float(second[name].mean()),
             "right, second half": float(drawn[name].right[:, n // 2 :].mean()),

@@ -24,11 +24,11 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Bools
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.laws.split import SplitLaw, fit_split
 from outthink.reproduce._subsets import at, curve, samples_to_match, scores_of
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, cell, difference, mean_line
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above
 from outthink.select.calibration import auroc
@@ -167,9 +167,7 @@ def measure(trial: Trial) -> Findings:
     )
     tables: dict[str, Any] = {
         "budgets": surface,
-        "choices": [
-            {"what": k, "accuracy": [float(v.mean()), *mean_interval(v)]} for k, v in rated.items()
-        ],
+        "choices": [{"what": k, "accuracy": cell(v)} for k, v in rated.items()],
     }
     return Findings(measured, tables, _panels(law, best, voted, sizes, level), notes)
 
@@ -217,16 +215,11 @@ def _panels(
 ) -> tuple[Panel, Panel]:
     budgets = law.budgets.tolist()
 
-    def line(label: str, x: Sequence[float], columns: Any) -> Line:
-        ends = [mean_interval(c) for c in columns]
-        values = [float(c.mean()) for c in columns]
-        return Line(label, x, values, [e[0] for e in ends], [e[1] for e in ends])
-
     success = Panel(
         f"fly, chain {level}", "budget C (solutions)", "accuracy",
         (
-            line("vote", list(sizes), voted.T),
-            line("verification, best split", budgets, best.T),
+            mean_line("vote", sizes, voted.T),
+            mean_line("verification, best split", budgets, best.T),
         ),
     )  # fmt: skip
     split = Panel(

@@ -22,11 +22,11 @@ from dataclasses import replace
 import numpy as np
 
 from outthink.core.nouns import Floats, Ints
-from outthink.lab.stats import mean_interval
 from outthink.laws.coverage import pass_table
 from outthink.laws.mixture import fresh, observed, stationary
+from outthink.reproduce._votes import vote_credit
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference, exact
+from outthink.reproduce.estimates import cell, difference, exact
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, below
 from outthink.tasks import problems as problems_of
@@ -119,7 +119,7 @@ def measure(trial: Trial) -> Findings:
                 "samples": k,
                 "io": float(_alone(drawn, right, 0, k).mean()),
                 "cot": float(_alone(drawn, right, 1, k).mean()),
-                "half and half": _mean(curves[k][0]),
+                "half and half": cell(curves[k][0]),
             }
             for k in ks
         ],
@@ -187,8 +187,8 @@ def _live(trial: Trial) -> tuple[Floats, Floats, list[dict[str, object]]]:
     rows: list[dict[str, object]] = [
         {
             "samples": name,
-            "coverage": _mean(coverage),
-            "vote": _mean(voted),
+            "coverage": cell(coverage),
+            "vote": cell(voted),
         }
         for name, coverage, voted in (
             ("4 of fly", _alone(drawn, right, 0, 4), votes[0]),
@@ -214,16 +214,7 @@ def _vote(result: Result, problems: list[TaskProblem], g: int, k: int) -> Floats
     some = slice(k * g, k * g + k)
     cut = [replace(a, candidates=a.candidates[some]) for a in result.answers]
     found = pools(replace(result, answers=cut), problems)
-    out = []
-    for classes, right in zip(found.classes, found.right, strict=True):
-        kinds, counts = np.unique(classes[classes >= 0], return_counts=True)
-        tied = kinds[counts == counts.max(initial=0)]
-        out.append(np.mean([right[classes == c].any() for c in tied]) if len(tied) else 0.0)
-    return np.array(out)
-
-
-def _mean(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
+    return vote_credit(found.classes.astype(np.int64), np.ones(found.classes.shape), found.right)
 
 
 REPRODUCTION = Reproduction(

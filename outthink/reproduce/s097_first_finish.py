@@ -20,7 +20,7 @@ import numpy as np
 from outthink.core.nouns import Floats, Ints
 from outthink.core.registry import build
 from outthink.lab.pools import Pools
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce._lengths import (
     Lengths,
     chances,
@@ -32,7 +32,7 @@ from outthink.reproduce._lengths import (
     thoughts,
 )
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, difference, mean
 from outthink.reproduce.rules import above, below, between
 from outthink.tasks import problems as problems_of
 from outthink.tasks.base import TaskProblem
@@ -210,7 +210,7 @@ def _simulate(s: Lengths, count: int, rng: np.random.Generator) -> list[Estimate
     for n in SIZES:
         place = drawn.tokens[:, :n].argmin(axis=1)
         right = drawn.right[np.arange(count), place].astype(np.float64)
-        out.append(Estimate(float(right.mean()), *mean_interval(right)))
+        out.append(mean(right))
     return out
 
 

@@ -21,10 +21,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from outthink.core.nouns import Floats
-from outthink.lab.stats import mean_interval
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
 from outthink.reproduce.codet import dual_agreement, matrix
-from outthink.reproduce.estimates import difference, exact
+from outthink.reproduce.estimates import cell, difference, exact, mean_line, tuned
 from outthink.reproduce.live import one_sample, pools
 from outthink.reproduce.rules import above, agrees
 from outthink.select.coverage import best_at_k
@@ -139,7 +138,7 @@ def measure(trial: Trial) -> Findings:
     tables = {
         "selectors": [_share(name, v) for name, v in selectors.items()],
         "temperature": [
-            {"temperature": t, "one sample": _mean(one[t]), "best of n": _mean(chosen[t])}
+            {"temperature": t, "one sample": cell(one[t]), "best of n": cell(chosen[t])}
             for t in TEMPERATURES
         ],
         "methods": [_method(r) for r in results],
@@ -169,17 +168,6 @@ def _repeats(r: Result, problems: Sequence[TaskProblem]) -> str:
     )
 
 
-def tuned(columns: Mapping[float, Floats]) -> Floats:
-    """Each problem's value at the setting that is best on the other half, ``(problems,)``."""
-    size = len(next(iter(columns.values())))
-    half = np.arange(size) % 2 == 0
-    out = np.empty(size)
-    for mine in (half, ~half):
-        best = max(columns, key=lambda t: float(columns[t][~mine].mean()))
-        out[mine] = columns[best][mine]
-    return out
-
-
 def _selectors(trial: Trial) -> dict[str, Floats]:
     """The chance that each reward's choice among all samples is right, ``(problems,)``."""
     found, passed = trial.pools("codet_humaneval"), matrix(trial.folder("codet_humaneval"))
@@ -195,26 +183,21 @@ def _selectors(trial: Trial) -> dict[str, Floats]:
     }
 
 
-def _mean(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
-
-
 def _share(name: str, values: Floats) -> dict[str, object]:
-    return {"reward": name, "accuracy": _mean(values)}
+    return {"reward": name, "accuracy": cell(values)}
 
 
 def _method(r: Result) -> dict[str, object]:
     return {
         "strategy": r.contender.strategy,
-        "accuracy": _mean(r.right),
+        "accuracy": cell(r.right),
         "tokens": float(r.tokens.mean()),
         "calls": float(np.mean([a.usage.calls for a in r.answers])),
     }
 
 
 def _line(label: str, at: Sequence[float], columns: Mapping[float, Floats]) -> Line:
-    rows = [_mean(columns[t]) for t in at]
-    return Line(label, at, [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    return mean_line(label, at, [columns[t] for t in at])
 
 
 def _point(r: Result) -> Line:

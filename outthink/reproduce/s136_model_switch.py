@@ -23,9 +23,8 @@ import numpy as np
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.recorded import normal
 from outthink.lab.rows import read_table, text_of_value
-from outthink.lab.stats import mean_interval
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference, exact
+from outthink.reproduce.estimates import cell, difference, exact
 from outthink.reproduce.rules import above, agrees, between
 from outthink.select.agree import switch_weights
 from outthink.select.vote import elect, support
@@ -146,7 +145,7 @@ def measure(trial: Trial) -> Findings:
     measured["entropy"] = difference(own["switch"], own["switch, counted"])
     rows: dict[str, list[dict[str, object]]] = {
         "simulation": [
-            {"models": s, "decision": name, "accuracy": _mean(v), "samples": _drawn(name, found)}
+            {"models": s, "decision": name, "accuracy": cell(v), "samples": _drawn(name, found)}
             for s, found in simulated.items()
             for name, v in found.items()
             if name != "samples"
@@ -161,7 +160,7 @@ def measure(trial: Trial) -> Findings:
         measured[f"middle {key}"] = exact(float(voted.mean()))
         measured[f"pool {key}"] = difference(voted, best)
         rows["ZeroEval"].append(
-            {"set": name, "models": models, "plurality": _mean(voted), "best": _mean(best)}
+            {"set": name, "models": models, "plurality": cell(voted), "best": cell(best)}
         )
     live = {
         level: _live(trial, level) for level in (("easy",) if trial.quick else ("medium", "easy"))
@@ -177,7 +176,7 @@ def measure(trial: Trial) -> Findings:
         {
             "level": level,
             "model": name,
-            "accuracy": _mean(r.right),
+            "accuracy": cell(r.right),
             "samples": float(np.mean([len(a.candidates) for a in r.answers])),
         }
         for level, results in live.items()
@@ -271,10 +270,6 @@ def _live(trial: Trial, level: str) -> tuple[Result, Result, Result]:
     switch, alone = trial.run(f"fly, {level}", specs, problems)
     (small,) = trial.run(f"fly-xs, {level}", specs[1:], problems, model="fly-xs")
     return switch, alone, small
-
-
-def _mean(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
 
 
 REPRODUCTION = Reproduction(

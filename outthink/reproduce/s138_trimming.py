@@ -19,10 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from outthink.core.nouns import Floats, Ints
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.overthinking import spearman
+from outthink.lab.stats import Estimate
 from outthink.reproduce._lengths import thoughts
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, difference, mean_line, ratio
 from outthink.reproduce.rules import above, below
 from outthink.search.trim import Trim
 from outthink.select.short import short_vote
@@ -122,12 +123,12 @@ def measure(trial: Trial) -> Findings:
     equal = _between(lengths, np.stack([f.right for f in fixed], axis=1), found.length.mean())
 
     def ranks(at: Ints) -> float:
-        return float(np.corrcoef(_rank(found.limit[at]), _rank(world.threshold[at]))[0, 1])
+        return spearman(found.limit[at], world.threshold[at])[0]
 
     size = len(world.threshold)
     measured = {
         "tracks": bootstrap(ranks, size, trial.rng(), trial.draws)[0],
-        "shorter": _ratio(found.length, world.natural, trial),
+        "shorter": ratio(found.length, world.natural, trial.rng(), trial.draws),
         "kept": difference(found.right, free.right),
         "patience": difference(hasty.limit / world.threshold, found.limit / world.threshold),
         "own": difference(found.right, equal),
@@ -229,7 +230,7 @@ def _live(trial: Trial) -> tuple[dict[str, Estimate], list[dict[str, object]], P
     equal = _between(means, np.stack([right[d] for d in DIALS], axis=1), float(given.mean()))
     measured = {
         "wrong short": difference(one[1], one[3]),
-        "fly shorter": _ratio(given, whole, trial),
+        "fly shorter": ratio(given, whole, trial.rng(), trial.draws),
         "fly kept": difference(trimmed.right, right[DIALS[-1]]),
         "fly own": difference(trimmed.right, equal),
     }
@@ -266,22 +267,8 @@ def _between(lengths: Floats, right: Floats, length: float) -> Floats:
     return np.array([np.interp(length, lengths[order], row[order]) for row in right])
 
 
-def _rank(values: Floats) -> Floats:
-    """Ranks, the mean rank for equal values."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place.ravel()], dtype=np.float64)
-
-
-def _ratio(a: Floats, b: Floats, trial: Trial) -> Estimate:
-    def of(at: Ints) -> float:
-        return float(a[at].sum() / b[at].sum())
-
-    return bootstrap(of, len(a), trial.rng(), trial.draws)[0]
-
-
 def _dot(label: str, length: Floats, right: Floats) -> Line:
-    low, high = mean_interval(right)
-    return Line(label, [float(length.mean())], [float(right.mean())], [low], [high], style="dots")
+    return mean_line(label, [float(length.mean())], [right], "dots")
 
 
 REPRODUCTION = Reproduction(

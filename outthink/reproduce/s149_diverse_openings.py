@@ -19,10 +19,9 @@ import numpy as np
 
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Pools
-from outthink.lab.stats import mean_interval
 from outthink.laws.coverage import pass_table
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.estimates import bootstrap, cell, difference
 from outthink.reproduce.live import one_sample, pools
 from outthink.reproduce.rules import above
 from outthink.select.coverage import maj_at_k
@@ -134,24 +133,24 @@ def measure(trial: Trial) -> Findings:
             {
                 "samples": f"{n} diverse of {width} openings",
                 "tokens": spent,
-                "one sample": _mean(share),
-                "coverage": _mean(covered),
+                "one sample": cell(share),
+                "coverage": cell(covered),
                 "different answers of n": float(_distinct(diverse, n).mean()),
             },
             *(
                 {
                     "samples": f"{same[t]} plain at {t}",
                     "tokens": same[t] * tokens[t],
-                    "one sample": _mean(curve[t][0]),
-                    "coverage": _mean(curve[t][1]),
+                    "one sample": cell(curve[t][0]),
+                    "coverage": cell(curve[t][1]),
                     "different answers of n": float(_distinct(p, n).mean()),
                 }
                 for t, p in plain.items()
             ),
         ],
         "vote": [
-            {"vote of": "diverse samples", "accuracy": _mean(result.right)},
-            {"vote of": f"{same[BASE]} plain samples", "accuracy": _mean(votes)},
+            {"vote of": "diverse samples", "accuracy": cell(result.right)},
+            {"vote of": f"{same[BASE]} plain samples", "accuracy": cell(votes)},
         ],
     }
     ks = list(range(1, most + 1))
@@ -174,10 +173,6 @@ def _coverage(found: Pools, k: int) -> Floats:
 def _distinct(found: Pools, k: int) -> Floats:
     """Different answers among the first k samples of each problem."""
     return np.array([float(len(set(row[row >= 0].tolist()))) for row in found.classes[:, :k]])
-
-
-def _mean(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
 
 
 REPRODUCTION = Reproduction(

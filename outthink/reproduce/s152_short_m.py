@@ -23,7 +23,7 @@ import numpy as np
 from outthink.core.nouns import Floats, Ints
 from outthink.lab.pools import Pools
 from outthink.lab.resample import Rule, Vote, random_orders
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce._lengths import (
     Lengths,
     chances,
@@ -34,8 +34,8 @@ from outthink.reproduce._lengths import (
     short,
     thoughts,
 )
-from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import bootstrap, difference
+from outthink.reproduce.base import Claim, Cost, Findings, Panel, Reproduction, Trial
+from outthink.reproduce.estimates import bootstrap, difference, mean_line, ratio
 from outthink.reproduce.rules import above, below
 from outthink.tasks import problems as problems_of
 
@@ -177,8 +177,8 @@ def measure(trial: Trial) -> Findings:
         "short-1": difference(low_1, low_vote),
         "short-3": _against(mine, "short-3", "vote"),
         "steps": _against(written, "short-3", "vote"),
-        "tokens": _ratio(costs(drawn, k, 1, 200), costs(drawn, k, k, 200), trial),
-        "time": _ratio(_waits(drawn, k, 3), _waits(drawn, k, k), trial),
+        "tokens": ratio(costs(drawn, k, 1, 200), costs(drawn, k, k, 200), trial.rng(), trial.draws),
+        "time": ratio(_waits(drawn, k, 3), _waits(drawn, k, k), trial.rng(), trial.draws),
     }
     tables = {
         "accuracy": [
@@ -221,13 +221,6 @@ def _waits(found: Pools, k: int, m: int) -> Floats:
     return np.asarray([np.sort(row[orders], axis=1)[:, m - 1].mean() for row in found.tokens])
 
 
-def _ratio(a: Floats, b: Floats, trial: Trial) -> Estimate:
-    def of(at: Ints) -> float:
-        return float(a[at].sum() / b[at].sum())
-
-    return bootstrap(of, len(a), trial.rng(), trial.draws)[0]
-
-
 def _hard(found: Pools, trial: Trial) -> Estimate:
     """Length on the hardest third of the problems over that on the easiest."""
     share, length = found.right.mean(axis=1), found.tokens.mean(axis=1)
@@ -244,13 +237,12 @@ def _curves(found: Pools, most: int) -> Panel:
     """Accuracy against tokens for k = 1 ... most."""
     lines = []
     for name, m in (("short-1", 1), ("short-3", 3), ("vote", 0)):
-        x, rows = [], []
+        x, columns = [], []
         for k in range(max(m, 1), most + 1):
             (right,) = chances(found, [short(m) if m else Vote()], k, 100)
             x.append(float(costs(found, k, m or k, 100).mean()))
-            rows.append((float(right.mean()), *mean_interval(right)))
-        y, low, high = zip(*rows, strict=True)
-        lines.append(Line(name, x, y, low, high))
+            columns.append(right)
+        lines.append(mean_line(name, x, columns))
     return Panel(f"{THINKS}, chain easy, k to {most}", "tokens", "accuracy", lines)
 
 

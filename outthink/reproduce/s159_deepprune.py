@@ -23,11 +23,11 @@ import numpy.typing as npt
 from outthink.core.nouns import Floats, Ints
 from outthink.core.registry import build
 from outthink.lab.pools import Pools
-from outthink.lab.stats import Estimate, mean_interval
+from outthink.lab.stats import Estimate
 from outthink.reproduce._subsets import at, curve
 from outthink.reproduce._votes import vote_credit
 from outthink.reproduce.base import Claim, Cost, Findings, Line, Panel, Reproduction, Trial
-from outthink.reproduce.estimates import difference
+from outthink.reproduce.estimates import cell, difference
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, agrees, between
 from outthink.select.calibration import auroc, by_cluster
@@ -303,11 +303,11 @@ def measure(trial: Trial) -> Findings:
         "simulated": [_case(name, arms, all_tokens) for name, arms in sim.items()],
         "fly": [
             *_fly(fly, n, finish, each),
-            {"arm": "deep_prune live", "accuracy": _mean(live.right),
+            {"arm": "deep_prune live", "accuracy": cell(live.right),
              "tokens": float(live.tokens.mean())},
         ],
         "judge": [{"score": name, "auroc": v, "interval": list(i)} for name, (v, i) in areas.items()],
-        "letters": [{"samples": k, "accuracy": _mean(votes[:, j])} for j, k in enumerate(ks)],
+        "letters": [{"samples": k, "accuracy": cell(votes[:, j])} for j, k in enumerate(ks)],
     }  # fmt: skip
     sizes = list(range(1, found.classes.shape[1] + 1))
     line = curve(found, "vote", sizes).mean(axis=0).tolist()
@@ -357,18 +357,14 @@ def shuffled(x: Floats, y: Floats, held: Pairs, rng: np.random.Generator, times:
     )
 
 
-def _mean(values: Floats) -> list[float]:
-    return [float(values.mean()), *mean_interval(values)]
-
-
 def _case(name: str, arms: Arms, all_tokens: int) -> dict[str, object]:
     return {
         "judge": name,
-        "pruned": _mean(arms.pruned),
-        "vote of all": _mean(arms.full),
-        "as many at random": _mean(arms.random),
-        "equal tokens": _mean(arms.equal),
-        "equal tokens, judge counted": _mean(arms.counted),
+        "pruned": cell(arms.pruned),
+        "vote of all": cell(arms.full),
+        "as many at random": cell(arms.random),
+        "equal tokens": cell(arms.equal),
+        "equal tokens, judge counted": cell(arms.counted),
         "tokens": float(arms.tokens.mean()) / all_tokens,
         "judge's tokens": float(arms.judge.mean()) / all_tokens,
     }
@@ -381,7 +377,7 @@ def _fly(arms: Arms, n: int, finish: int, each: float) -> list[dict[str, object]
         ("as many whole traces at random", arms.random, finish * each),
         ("whole traces at equal tokens", arms.equal, float(arms.tokens.mean())),
     )
-    return [{"arm": a, "accuracy": _mean(v), "tokens": t} for a, v, t in rows]
+    return [{"arm": a, "accuracy": cell(v), "tokens": t} for a, v, t in rows]
 
 
 REPRODUCTION = Reproduction(

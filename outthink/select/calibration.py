@@ -17,6 +17,13 @@ import numpy.typing as npt
 from outthink.core.nouns import Floats, Ints
 
 
+def ranks(values: npt.ArrayLike) -> Floats:
+    """Ranks from 1 on, ``(n,)``; equal values share their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts - 1) / 2)[place.ravel()], dtype=np.float64)
+
+
 def auroc(scores: Floats, labels: Floats) -> float:
     """The area under the ROC curve: ties count half; NaN where all labels are alike."""
     right = np.asarray(labels) > 0.5
@@ -24,10 +31,7 @@ def auroc(scores: Floats, labels: Floats) -> float:
     negatives = len(right) - positives
     if not positives or not negatives:
         return float("nan")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks = (ends - (counts - 1) / 2)[place.ravel()]
-    total = float(ranks[right].sum())
+    total = float(ranks(scores)[right].sum())
     return (total - positives * (positives + 1) / 2) / (positives * negatives)
 
 

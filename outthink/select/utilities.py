@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outthink.core.errors import BadInput
-from outthink.core.nouns import Floats
+from outthink.core.nouns import Floats, Pool
 from outthink.core.registry import register
 
 Of = Literal["text", "answer"]
@@ -62,6 +62,21 @@ def utility_matrix(utility: Any, texts: Sequence[str], references: Sequence[str]
     spread = np.full((len(kinds), len(kinds)), np.nan)
     spread[np.ix_(rows, columns)] = some
     return spread[np.ix_([place[t] for t in texts], [place[t] for t in references])]
+
+
+def utilities_of(utility: Any, pool: Pool) -> Floats:
+    """``u(text, reference)`` of all pairs of a pool, ``(n, n)``; between answers where it compares those.
+
+    An answer is written as the first of its class was, so that equal ones are equal strings; a text
+    without one is worth 0, and makes others worth 0.
+    """
+    if getattr(utility, "of", "text") == "text":
+        texts = [s.text for s in pool.samples]
+        return utility_matrix(utility, texts, texts)
+    first = pool.classes.tolist().index
+    answers = [pool.answers[first(c)] or "" for c in pool.classes]
+    there = pool.classes >= 0
+    return np.where(there[:, None] & there, utility_matrix(utility, answers, answers), 0.0)
 
 
 # -- hashed n-grams ------------------------------------------------------------------------------------

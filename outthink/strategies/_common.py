@@ -1,17 +1,16 @@
-"""What several strategies share: range checks, votes, and the shell around a search core."""
+"""What many strategies share: range checks, votes, and votes that may stop."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from outthink.core.errors import BadInput, BudgetExhausted
 from outthink.core.model import Thinking
-from outthink.core.nouns import Answer, Node, Pool, Sample
-from outthink.core.run import Run
-from outthink.search.steps import Tree
+from outthink.core.nouns import Answer, Floats, Node, Pool, Sample
+from outthink.core.run import Proposal, Run
 from outthink.select import best as best_rules
 from outthink.select import vote as vote_rules
 from outthink.select.best import best
@@ -43,19 +42,73 @@ def thinking_of(run: Run, model: Any = "main") -> Thinking:
     return marks or Thinking()
 
 
+def present(run: Run, drawn: Sequence[Sample | None]) -> list[Sample]:
+    """The samples that were written; ``BudgetExhausted`` where there is none."""
+    made = [s for s in drawn if s is not None and s.finish != "root"]
+    if not made:
+        raise BudgetExhausted(run.limit or "calls")
+    return made
+
+
+def traced(
+    samples: Sequence[Sample],
+    name: Literal["logprobs", "top_logprobs"],
+    measure: Callable[[Floats], float],
+) -> Floats:
+    """A number for each text from the array of its tokens, ``(n,)``; NaN where a text has none."""
+    traces = [s.trace(name) for s in samples]
+    return np.array([np.nan if t is None else measure(t) for t in traces], dtype=np.float64)
+
+
+def without_logprobs(run: Run, values: Floats) -> bool:
+    """Did no text come with log-probabilities, so that all ``values`` are NaN?  A note says so then."""
+    none = bool(np.isnan(values).all())
+    if none:
+        run.warn("no log-probabilities came back: this is a plain vote")
+    return none
+
+
+def voting(run: Run, before: Sequence[Sample] = (), ties: str | None = None) -> Proposal:
+    """The plain vote over ``before`` and the samples that it is given: what most methods propose."""
+    earlier = tuple(before)
+
+    async def vote(samples: list[Sample]) -> Answer:
+        return decide(run, await run.pool([*earlier, *samples]), ties=ties)
+
+    return vote
+
+
+async def answer_of(
+    run: Run,
+    samples: Sequence[Sample],
+    verifier: Any,
+    vote: bool = False,
+    ties: str | None = None,
+) -> Answer:
+    """The best of the samples by a verifier (or its weighted ``vote``); without one their plain vote.
+
+    A text without an answer may be the best only for a verifier that judges texts and not answers.
+    """
+    if verifier is None:
+        return decide(run, await run.pool(samples), ties=ties)
+    scores = [s.value for s in await run.score(samples, verifier)]
+    needs_answer = not getattr(verifier, "judges_text", False)
+    return decide(run, await run.pool(samples), scores, vote, ties, needs_answer)
+
+
 def decide(
     run: Run,
     pool: Pool,
-    scores: Sequence[float] | None,
-    vote: bool,
+    scores: Sequence[float] | None = None,
+    vote: bool = False,
     ties: str | None = None,
     needs_answer: bool = True,
 ) -> Answer:
-    """The answer of a pool: by (weighted) vote over answer classes, or its best-scored sample.
+    """The answer of a pool: its best-scored sample, or a (weighted) ``vote`` over answer classes.
 
-    The text shown is the best-scored one of the winning class.  ``ties`` is a rule of
-    ``select.vote`` or ``select.best``; a random one draws from the run's seed.  Without
-    ``needs_answer`` the best-scored sample wins even if no answer could be read from it.
+    Without scores it is a plain vote.  The text shown is the best-scored one of the winning class.
+    ``ties`` is a rule of ``select.vote`` or ``select.best``; a random one draws from the run's seed.
+    Without ``needs_answer`` the best-scored sample wins even if no answer could be read from it.
     """
     rng = run.rng("ties") if ties == "random" else None
     if scores is None:
@@ -83,7 +136,7 @@ async def draw_until(
     stop: Stop,
     *,
     width: int | None = None,
-    propose: Callable[[list[Sample]], Awaitable[Answer]],
+    propose: Proposal,
     **params: Any,
 ) -> list[Sample]:
     """Up to ``n`` samples, until the rule ends the vote: as many as it saw, in their own order.
@@ -141,54 +194,3 @@ async def draw_until(
     if not drawn:
         raise BudgetExhausted(run.limit or "calls")
     return drawn
-
-
-async def grow(
-    run: Run,
-    core: Tree,
-    verifier: Any,
-    *,
-    vote: bool,
-    step: str,
-    max_steps: int,
-    temperature: float,
-    max_tokens: int | None,
-    lookahead: int = 0,
-) -> Answer:
-    """Drive an ask / tell core: extend what it asks for, score the children, tell it.
-
-    Ends when the core is done, after ``max_steps`` rounds, or when the budget gives out; proposes the
-    answer of what is there after every round.
-    """
-    nodes: list[Sample] = [run.root()]
-    answer: Answer | None = None
-    for _ in range(max_steps):
-        asked = core.ask()
-        if not asked:
-            break
-        old = [nodes[i] for i in asked]
-        options: dict[str, Any] = {"stop": (step,), "max_tokens": max_tokens}
-        new = await run.extend(old, temperature=temperature, **options)
-        grown = [(i, c) for i, o, c in zip(asked, old, new, strict=True) if c is not o]
-        seen = [c for _, c in grown]
-        for _ in range(lookahead):
-            seen = await run.extend(seen, temperature=0.0, **options)
-        scores = await run.score(seen, verifier)
-        for (i, child), score in zip(grown, scores, strict=True):
-            core.tell(i, score.value, child.finished)
-            nodes.append(child)
-        answer = await outcome(run, core, nodes, vote)
-        run.propose(answer)
-        if run.limit is not None:
-            break
-    if answer is None:
-        answer = await outcome(run, core, nodes, vote)
-    return answer
-
-
-async def outcome(run: Run, core: Tree, nodes: list[Sample], vote: bool) -> Answer:
-    """The answer of a search so far: from its finished nodes, else from its frontier."""
-    found = core.leaves() or [i for i in dict.fromkeys(core.frontier) if i]
-    found = found or list(range(1, len(nodes))) or [0]
-    pool = await run.pool([nodes[i] for i in found])
-    return decide(run, pool, [core.value[i] for i in found], vote)

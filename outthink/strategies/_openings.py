@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from outthink.core.nouns import Answer, Sample
+from outthink.core.nouns import Sample
 from outthink.core.run import Run
-from outthink.strategies._common import decide
+from outthink.strategies._common import voting
 
 
 async def begin(
@@ -35,10 +35,6 @@ async def complete(
     Where it allowed none, as they are.  One that was whole already is one sample, however often given.
     What has ended, with the samples from ``before``, is voted on if the run ends meanwhile.
     """
-
-    async def vote(ended: list[Sample]) -> Answer:
-        return decide(run, await run.pool([*before, *ended]), None, True)
-
     settings: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
-    done = await run.extend(begun, stop=(), propose=vote, **settings)
+    done = await run.extend(begun, stop=(), propose=voting(run, before), **settings)
     return list({s.node: s for s in done if s.finished}.values()) or list(begun)

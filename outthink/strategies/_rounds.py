@@ -7,7 +7,7 @@ from typing import Any
 
 from outthink.core.nouns import Answer, Sample
 from outthink.core.run import Run
-from outthink.strategies._common import decide
+from outthink.strategies._common import voting
 
 
 def begun(run: Run, n: int) -> list[Sample]:
@@ -35,12 +35,9 @@ async def onward(
     run ends meanwhile, those that have ended vote.
     """
     out = list(samples)
-
-    async def vote(ended: list[Sample]) -> Answer:
-        return await vote_so_far(run, [*(s for s in samples if s.finished), *ended])
-
     going = [i for i, s in enumerate(samples) if goes_on(s, limit)]
     if going:
+        vote = voting(run, [s for s in samples if s.finished])
         left = limit - max(samples[i].total_tokens for i in going)
         some = left if tokens is None else min(tokens, left)
         longer = await run.extend(
@@ -53,5 +50,4 @@ async def onward(
 
 async def vote_so_far(run: Run, samples: Sequence[Sample]) -> Answer:
     """The plain vote of the texts that have ended, or of all where none has: for a proposal."""
-    pool = await run.pool([s for s in samples if s.finished] or samples)
-    return decide(run, pool, None, True)
+    return await voting(run)([s for s in samples if s.finished] or list(samples))

@@ -1,13 +1,14 @@
-"""What the methods that prefer short texts share: a race of samples, and a word on length."""
+"""What the methods that prefer short texts share: a race of samples, and their vote."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from outthink.core.errors import BudgetExhausted
-from outthink.core.nouns import Answer, Message, Sample
-from outthink.core.run import Run
+from outthink.core.nouns import Answer, Sample
+from outthink.core.run import Proposal, Run
+from outthink.select.short import short_vote
 
 
 def ended(sample: Sample) -> bool:
@@ -15,9 +16,18 @@ def ended(sample: Sample) -> bool:
     return sample.finish != "length"
 
 
-async def race(
-    run: Run, n: int, m: int, propose: Callable[[list[Sample]], Awaitable[Answer]], **params: Any
-) -> list[Sample]:
+def short_voting(run: Run, before: Sequence[Sample] = ()) -> Proposal:
+    """The vote over ``before`` and the samples that it is given; the shortest text stands for it."""
+    earlier = tuple(before)
+
+    async def vote(samples: list[Sample]) -> Answer:
+        pool = await run.pool([*earlier, *samples])
+        return run.answer(pool, int(short_vote(pool.classes, pool.tokens)))
+
+    return vote
+
+
+async def race(run: Run, n: int, m: int, propose: Proposal, **params: Any) -> list[Sample]:
     """The samples that have ended when ``m`` of ``n`` have, in that order; the others are cancelled.
 
     Where none ends, those that ``max_tokens`` cut.  ``propose`` answers with what is there so far.
@@ -41,12 +51,3 @@ async def race(
 
 def _counting(done: Sequence[Sample]) -> list[Sample]:
     return [s for s in done if ended(s)] or list(done)
-
-
-def instructed(messages: Sequence[Message], words: str) -> list[Message]:
-    """The messages with ``words`` as the system's, at the end of what it says already."""
-    head, *rest = messages
-    said = head.get("content")
-    if head["role"] in ("system", "developer") and isinstance(said, str):
-        return [{**head, "content": f"{said}\n\n{words}"}, *rest]
-    return [{"role": "system", "content": words}, *messages]

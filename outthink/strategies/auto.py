@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outthink.core import registry
-from outthink.core.nouns import Answer, Problem, Sample, digest
+from outthink.core.nouns import Answer, Problem, digest
 from outthink.core.registry import strategy
 from outthink.core.run import Run
 from outthink.route.levels import UNPLANNED, Level, level_of, read_levels
-from outthink.strategies._common import decide
+from outthink.strategies._common import voting
 
 
 @strategy("auto", sources=("S050", "S081"))
@@ -54,10 +54,7 @@ class Auto:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Draw the probe, look up its level, and go on there."""
-
-        async def vote(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
+        vote = voting(run)
         first = await vote(await run.gather(self.probe, propose=vote))
         run.propose(first)
         agreement = first.confidence or 0.0

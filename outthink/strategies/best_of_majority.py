@@ -19,11 +19,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outthink.core.nouns import Answer, Problem, Sample
+from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.best_of_majority import Reward, best_of_majority
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import check, voting
 
 
 @strategy("best_of_majority", sources=("S004",), needs=("VERIFIER",))
@@ -45,12 +45,8 @@ class BestOfMajority:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Sample, score, keep the frequent answers, submit the best of them."""
-
-        async def unscored(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
         samples = await run.gather(
-            self.n, propose=unscored, temperature=self.temperature, max_tokens=self.max_tokens
+            self.n, propose=voting(run), temperature=self.temperature, max_tokens=self.max_tokens
         )
         scores = [s.value for s in await run.score(samples, self.verifier)]
         pool = (await run.pool(samples)).with_scores("verifier", scores)

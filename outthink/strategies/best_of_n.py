@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from outthink.core.errors import BadInput
-from outthink.core.nouns import Answer, Problem, Sample
+from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import answer_of, check, voting
 
 
 @strategy("best_of_n", sources=("S050",), needs=("VERIFIER",))
@@ -43,21 +43,10 @@ class BestOfN:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Sample, score, choose."""
-
-        async def choose(samples: list[Sample]) -> Answer:
-            scores = await run.score(samples, self.verifier)
-            values = [s.value for s in scores]
-            pool = await run.pool(samples)
-            vote = self.vote == "weighted"
-            # of equally heavy answers the one with more samples is the majority
-            ties = "count" if vote and self.ties == "majority" else self.ties
-            needs_answer = not getattr(self.verifier, "judges_text", False)
-            return decide(run, pool, values, vote, ties, needs_answer)
-
-        async def unscored(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
         samples = await run.gather(
-            self.n, propose=unscored, temperature=self.temperature, max_tokens=self.max_tokens
+            self.n, propose=voting(run), temperature=self.temperature, max_tokens=self.max_tokens
         )
-        return await choose(samples)
+        vote = self.vote == "weighted"
+        # of equally heavy answers the one with more samples is the majority
+        ties = "count" if vote and self.ties == "majority" else self.ties
+        return await answer_of(run, samples, self.verifier, vote, ties)

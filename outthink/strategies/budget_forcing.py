@@ -21,10 +21,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from outthink.core.nouns import Answer, Problem, Sample
+from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import strategy
 from outthink.core.run import Run
-from outthink.strategies._common import check, decide, thinking_of
+from outthink.strategies._common import check, thinking_of, voting
 from outthink.strategies._rounds import begun, goes_on, onward
 from outthink.strategies._thinking import ends_thought, put
 
@@ -51,10 +51,7 @@ class BudgetForcing:
         marks = thinking_of(run)
         wait = marks.wait if self.wait is None else self.wait
         limit = self.tokens or run.model().max_tokens
-
-        async def vote(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
+        vote = voting(run)
         thoughts, waited = begun(run, self.n), [0] * self.n
         open_ = list(range(self.n))
         while open_ and run.limit is None:

@@ -33,7 +33,7 @@ from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.models.inside import log_softmax
 from outthink.select.logit_shift import Fits, Shift, fit_shift, token_basis
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import answer_of, check, voting
 
 #: where T is held
 BOUNDS = (0.3, 1.5)
@@ -66,13 +66,9 @@ class Carbon:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Explore, calibrate, exploit, choose."""
-
-        async def unscored(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
         first = max(1, round(self.explore * self.n))
         samples = await run.gather(
-            first, propose=unscored, temperature=self.temperature, max_tokens=self.max_tokens
+            first, propose=voting(run), temperature=self.temperature, max_tokens=self.max_tokens
         )
         answer = await self._choose(run, samples)
         run.propose(answer)
@@ -91,10 +87,7 @@ class Carbon:
         return await self._choose(run, samples)
 
     async def _choose(self, run: Run, samples: list[Sample]) -> Answer:
-        scores = [s.value for s in await run.score(samples, self.verifier)]
-        needs_answer = not getattr(self.verifier, "judges_text", False)
-        vote = self.vote == "weighted"
-        return decide(run, await run.pool(samples), scores, vote, needs_answer=needs_answer)
+        return await answer_of(run, samples, self.verifier, vote=self.vote == "weighted")
 
     async def _calibrate(self, problem: Problem, run: Run, samples: list[Sample]) -> Shift:
         """The shift that makes the best of these samples likelier."""

@@ -58,12 +58,12 @@ class Chops:
         first = {samples[i].text: i for i in reversed(able)}
         texts = sorted(first, key=lambda text: first[text])
         if len(texts) == 1:
-            return decide(run, pool, None, True)
+            return decide(run, pool)
         said = await reply(run, about(problem, CHECKLIST), self.judge)
         points = spoken(said or "").strip()
         more = ("checklist", points) if points else ()
         asked = prompt(problem, texts, REQUEST if points else PLAIN, *more)
         place = await pick(run, asked, len(texts), self.judge)
         if place is None:
-            return decide(run, pool, None, True)
+            return decide(run, pool)
         return run.answer(pool, first[texts[place]])

@@ -18,15 +18,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from outthink.core.errors import BadInput, BudgetExhausted
+from outthink.core.errors import BadInput
 from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select import mbr as rule
-from outthink.select.utilities import Exact
-from outthink.strategies._common import check
+from outthink.select.utilities import Exact, utilities_of
+from outthink.strategies._common import check, present
 from outthink.strategies._prompts import instructed
-from outthink.strategies.mbr import utilities
 
 REQUEST = "Answer in {}, whatever the language of the question."
 
@@ -58,14 +57,11 @@ class CrossMbr:
         async def choose(samples: list[Sample]) -> Answer:
             mine = [s for s in samples if s.messages == own] or samples
             rest = [s for s in samples if s not in mine]
-            u = utilities(self.utility, await run.pool([*mine, *rest]))[: len(mine)]
+            u = utilities_of(self.utility, await run.pool([*mine, *rest]))[: len(mine)]
             pool = (await run.pool(mine)).with_scores("utility", rule.expected_utility(u))
             return run.answer(pool, int(rule.mbr(u, pool.classes)))
 
         found = await run.batch(
             prompts, propose=choose, temperature=self.temperature, max_tokens=self.max_tokens
         )
-        samples = [s for s in found if s is not None]
-        if not samples:
-            raise BudgetExhausted(run.limit or "calls")
-        return await choose(samples)
+        return await choose(present(run, found))

@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from outthink.core.errors import BudgetExhausted
 from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.cluster import greedy_clusters, to_finish
 from outthink.select.pairs import SameEnd
 from outthink.select.utilities import utility_matrix
-from outthink.strategies._common import check
+from outthink.strategies._common import check, present
 from outthink.strategies._rounds import begun, onward, vote_so_far
 
 
@@ -54,12 +53,10 @@ class DeepPrune:
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Open, group, finish, vote."""
         limit = self.max_tokens or run.model().max_tokens
-        openings = await onward(
+        drawn = await onward(
             run, begun(run, self.n), limit, tokens=self.opening, temperature=self.temperature
         )
-        openings = [trace for trace in openings if trace.finish != "root"]
-        if not openings:
-            raise BudgetExhausted(run.limit or "calls")
+        openings = present(run, drawn)
         run.propose(await vote_so_far(run, openings))
         texts = [trace.text for trace in openings]
         judged = utility_matrix(self.judge, texts, texts)

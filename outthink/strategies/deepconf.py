@@ -23,7 +23,7 @@ from outthink.core.registry import strategy
 from outthink.core.run import Run
 from outthink.select.confidence import Measure, confident, text_confidence, token_confidence
 from outthink.select.vote import weighted
-from outthink.strategies._common import check
+from outthink.strategies._common import check, without_logprobs
 
 
 def confidences(samples: Sequence[Sample]) -> Floats:
@@ -34,17 +34,6 @@ def confidences(samples: Sequence[Sample]) -> Floats:
     for line, row in zip(out, rows, strict=True):
         line[: len(row)] = row
     return out
-
-
-async def confident_vote(
-    run: Run, samples: Sequence[Sample], values: Floats, keep: float
-) -> Answer:
-    """The vote of the ``keep`` most confident, weighted by their confidence ``values (n,)``."""
-    pool = (await run.pool(samples)).with_scores("confidence", values)
-    if np.isnan(values).all():
-        run.warn("no log-probabilities came back: this is a plain vote")
-    weights = confident(values, pool.classes, keep)
-    return run.answer(pool, weighted(pool.classes, weights), weights)
 
 
 @strategy("deepconf", needs=("LOGPROBS",))
@@ -69,7 +58,10 @@ class DeepConf:
 
         async def vote(samples: list[Sample]) -> Answer:
             values = text_confidence(confidences(samples), self.measure, self.window)
-            return await confident_vote(run, samples, values, self.keep)
+            without_logprobs(run, values)  # their weights are all 1
+            pool = (await run.pool(samples)).with_scores("confidence", values)
+            weights = confident(values, pool.classes, self.keep)
+            return run.answer(pool, weighted(pool.classes, weights), weights)
 
         return await vote(
             await run.gather(

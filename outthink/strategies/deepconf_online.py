@@ -24,8 +24,8 @@ from outthink.core.registry import strategy
 from outthink.core.run import Run
 from outthink.select.confidence import consensus, stops_at, text_confidence, threshold
 from outthink.select.vote import weighted
-from outthink.strategies._common import check
-from outthink.strategies._rounds import begun, goes_on, onward, vote_so_far
+from outthink.strategies._common import check, voting, without_logprobs
+from outthink.strategies._rounds import begun, goes_on, onward
 from outthink.strategies.deepconf import confidences
 
 
@@ -54,12 +54,12 @@ class DeepConfOnline:
         """Set the bar, then write, stop and vote until sure."""
         limit = self.max_tokens or run.model().max_tokens
         warm = await run.gather(
-            min(self.warmup, self.n), propose=lambda some: vote_so_far(run, some),
+            min(self.warmup, self.n), propose=voting(run),
             top_logprobs=self.top, temperature=self.temperature, max_tokens=limit,
         )  # fmt: skip
-        bar = float(threshold(text_confidence(confidences(warm), "lowest", self.window), self.keep))
-        if np.isnan(bar):
-            run.warn("no log-probabilities came back: this is a plain vote")
+        lowest = text_confidence(confidences(warm), "lowest", self.window)
+        without_logprobs(run, lowest)  # no trace is below a bar that is NaN, and all weigh the same
+        bar = float(threshold(lowest, self.keep))
         voters, made = warm, len(warm)
         while True:
             answer, sure = await self._vote(run, voters, bar)

@@ -27,7 +27,7 @@ from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.diverse import farthest, ngram_distances
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import answer_of, check, voting
 from outthink.strategies._openings import begin, complete
 
 
@@ -57,10 +57,6 @@ class DiverseOpenings:
             begun = [begun[i] for i in sorted(kept.tolist())]
             run.note("openings", texts=[s.text for s in begun])
             begun = await complete(run, begun, self.temperature, self.max_tokens)
-        pool = await run.pool(begun)
-        answer = decide(run, pool, None, True)
+        answer = await voting(run)(begun)
         run.propose(answer)
-        if self.verifier is None:
-            return answer
-        scores = [s.value for s in await run.score(begun, self.verifier)]
-        return decide(run, pool, scores, False)
+        return answer if self.verifier is None else await answer_of(run, begun, self.verifier)

@@ -24,12 +24,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from outthink.core.errors import BudgetExhausted
-from outthink.core.nouns import Answer, Message, Problem, Sample
+from outthink.core.nouns import Answer, Message, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.strategies import _perturbations as texts
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import answer_of, check, present, voting
+from outthink.strategies._prompts import asking, instructed
 
 LISTS = {
     "instruction": texts.INSTRUCTIONS,
@@ -64,22 +64,13 @@ class DiversePrompts:
         dealt = [found[order[i % len(order)]] for i in range(self.n)]
         run.note("perturbations", how=self.how, dealt=dealt)
 
-        async def vote(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
         drawn = await run.batch(
             [self._perturbed(problem, text) for text in dealt],
-            propose=vote,
+            propose=voting(run),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
-        samples = [s for s in drawn if s is not None]
-        if not samples:
-            raise BudgetExhausted(run.limit or "calls")
-        if self.verifier is None:
-            return await vote(samples)
-        scores = [s.value for s in await run.score(samples, self.verifier)]
-        return decide(run, await run.pool(samples), scores, False)
+        return await answer_of(run, present(run, drawn), self.verifier)
 
     async def _perturbations(self, problem: Problem, run: Run) -> Sequence[str]:
         """The texts to deal out; what the model is asked for is without repetitions and empty ones."""
@@ -87,39 +78,20 @@ class DiversePrompts:
             return LISTS[self.how]
         request: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         if self.how == "ideas":
-            asked = with_system(problem.messages, texts.IDEAS.format(k=self.variants))
+            asked = instructed(problem.messages, texts.IDEAS.format(k=self.variants), first=True)
             said = (await run.sample(messages=asked, **request)).text.splitlines()
             # without a list's marks: "1. ", "- "
             said = [re.sub(r"^\s*(?:[-*•]|\d+[.):])\s*", "", line) for line in said]
         else:
             content = texts.REPHRASE.format(question=problem.question)
-            asked = [{"role": "user", "content": content}]
-            said = [s.text for s in await run.gather(self.variants, messages=asked, **request)]
+            alone: list[Message] = [{"role": "user", "content": content}]
+            said = [s.text for s in await run.gather(self.variants, messages=alone, **request)]
         return list(dict.fromkeys(kept for text in said if (kept := text.strip())))
 
     def _perturbed(self, problem: Problem, text: str) -> Sequence[Message]:
         if not text:
             return problem.messages
         if self.how == "rephrase":
-            return with_question(problem.messages, text)
-        return with_system(
-            problem.messages, texts.APPROACH.format(idea=text) if self.how == "ideas" else text
-        )
-
-
-def with_system(messages: Sequence[Message], text: str) -> list[Message]:
-    """The messages with a text at the head of the system message; a new one where there is none."""
-    first = messages[0]
-    if first["role"] in ("system", "developer") and isinstance(first.get("content"), str):
-        return [{**first, "content": f"{text}\n\n{first['content']}"}, *messages[1:]]
-    return [{"role": "system", "content": text}, *messages]
-
-
-def with_question(messages: Sequence[Message], text: str) -> list[Message]:
-    """The messages with another text in the last user message; what is not text in it stays."""
-    at = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=len(messages) - 1)
-    old = messages[at].get("content")
-    content: Any = text
-    if isinstance(old, (list, tuple)):
-        content = [{"type": "text", "text": text}, *(p for p in old if p.get("type") != "text")]
-    return [*messages[:at], {**messages[at], "content": content}, *messages[at + 1 :]]
+            return asking(problem.messages, text)
+        told = texts.APPROACH.format(idea=text) if self.how == "ideas" else text
+        return instructed(problem.messages, told, first=True)

@@ -19,7 +19,8 @@ from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.search.steps import Beam
-from outthink.strategies._common import check, grow, step_of
+from outthink.strategies._common import check, step_of
+from outthink.strategies._search import grow
 
 
 @strategy("dvts", needs=("PREFIX", "VERIFIER"))

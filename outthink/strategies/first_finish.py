@@ -45,7 +45,7 @@ class FirstFinish:
 
         async def first(samples: list[Sample]) -> Answer:
             pool = await run.pool(samples)
-            return run.answer(pool, 0) if ended(samples[0]) else decide(run, pool, None, True)
+            return run.answer(pool, 0) if ended(samples[0]) else decide(run, pool)
 
         return await first(
             await race(

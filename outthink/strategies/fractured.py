@@ -29,7 +29,7 @@ from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.vote import majority
-from outthink.strategies._common import check, decide, thinking_of
+from outthink.strategies._common import answer_of, check, thinking_of, voting
 from outthink.strategies._rounds import begun
 from outthink.strategies._thinking import close, ends_thought
 
@@ -56,20 +56,21 @@ class Fractured:
         """Think, cut, answer at each cut, choose among all answers."""
         marks = thinking_of(run)
         if self.every is not None:
-            return await self._choose(run, await self._in_parts(run, marks, self.every))
+            return await answer_of(run, await self._in_parts(run, marks, self.every), self.verifier)
         thoughts = await self._think(run, marks, begun(run, self.n), self.tokens)
         cuts = list[Sample]()
         for s in thoughts:
             long = len(s.delta) - len(marks.close) * ends_thought(s, marks)
             at = sorted({h * long // self.depths for h in range(1, self.depths)})
             cuts += [close(run, s, marks, keep) for keep in at]
-        run.propose(await self._choose(run, thoughts, False))
+        vote = voting(run)
+        run.propose(await vote(thoughts))
         # the whole thoughts first: a budget that gives out costs the shallow answers
         made = [s for group in await self._answer(run, marks, thoughts) for s in group]
-        run.propose(await self._choose(run, made or thoughts, False))
+        run.propose(await vote(made or thoughts))
         if run.limit is None:
             made += [s for group in await self._answer(run, marks, cuts, made) for s in group]
-        return await self._choose(run, made or thoughts)
+        return await answer_of(run, made or thoughts, self.verifier)
 
     async def _think(
         self, run: Run, marks: Thinking, thoughts: list[Sample], tokens: int | None
@@ -92,13 +93,10 @@ class Fractured:
             ready = s.finish == "stop" or ends_thought(s, marks)
             asked += [s if ready else close(run, s, marks)] * count
 
-        async def so_far(fresh: list[Sample]) -> Answer:
-            return await self._choose(run, [*made, *fresh], False)
-
         found = await run.extend(
             asked,
             stop=(),
-            propose=so_far,
+            propose=voting(run, made),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
@@ -121,7 +119,7 @@ class Fractured:
                 if not ended and not await self._agree(run, last[i], fresh):
                     on.append(i)
                 last[i] = fresh
-            run.propose(await self._choose(run, made or thoughts, False))
+            run.propose(await voting(run)(made or thoughts))
             going = on
             if not going or run.limit is not None:
                 break
@@ -135,9 +133,3 @@ class Fractured:
         old, new = classes[: len(before)], classes[len(before) :]
         won = int(new[majority(new)])
         return won >= 0 and won == old[majority(old)]
-
-    async def _choose(self, run: Run, samples: list[Sample], scored: bool = True) -> Answer:
-        pool = await run.pool(samples)
-        if self.verifier is None or not scored:
-            return decide(run, pool, None, True)
-        return decide(run, pool, [s.value for s in await run.score(samples, self.verifier)], False)

@@ -23,7 +23,7 @@ from outthink.core.errors import BudgetExhausted
 from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import answer_of, check, voting
 
 
 async def hedge(
@@ -31,18 +31,18 @@ async def hedge(
 ) -> list[Sample]:
     """One greedy sample, then ``n - 1`` at the temperature; the vote among them is proposed."""
     extra: dict[str, Any] = {} if min_p is None else {"extra": {"min_p": min_p}}
-    safe: list[Sample] = []
-
-    async def vote(samples: list[Sample]) -> Answer:
-        return decide(run, await run.pool([*safe, *samples]), None, True)
-
-    safe += await run.gather(1, propose=vote, temperature=0.0, max_tokens=max_tokens)
-    run.propose(await vote([]))
+    vote = voting(run)
+    safe = await run.gather(1, propose=vote, temperature=0.0, max_tokens=max_tokens)
+    run.propose(await vote(safe))
     if n == 1 or run.limit is not None:
         return safe
     try:
         hot = await run.gather(
-            n - 1, propose=vote, temperature=temperature, max_tokens=max_tokens, **extra
+            n - 1,
+            propose=voting(run, safe),
+            temperature=temperature,
+            max_tokens=max_tokens,
+            **extra,
         )
     except BudgetExhausted:
         hot = []
@@ -66,7 +66,4 @@ class Hedged:
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Sample safely and widely, choose."""
         samples = await hedge(run, self.n, self.temperature, self.min_p, self.max_tokens)
-        if self.verifier is None:
-            return decide(run, await run.pool(samples), None, True)
-        scores = [s.value for s in await run.score(samples, self.verifier)]
-        return decide(run, await run.pool(samples), scores, False)
+        return await answer_of(run, samples, self.verifier)

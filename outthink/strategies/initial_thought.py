@@ -26,7 +26,7 @@ from typing import Any
 from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import check, voting
 from outthink.strategies._openings import begin, complete
 
 
@@ -52,6 +52,7 @@ class InitialThought:
         """Beginnings, then the rest of each; a vote over all that reached an end."""
         warmth = self.temperature if self.donor_temperature is None else self.donor_temperature
         whole: list[Sample] = []
+        vote = voting(run)
         if self.donor is not None:
             k = min(self.n, self.openings or self.n)
             begun = await begin(run, k, self.length, warmth, self.donor)
@@ -59,21 +60,21 @@ class InitialThought:
             k = min(self.n, self.openings or max(1, self.n // 2))
             begun = await begin(run, k, self.length, warmth)
             whole = await complete(run, begun, self.temperature, self.max_tokens)
-            leading = decide(run, await run.pool(whole), None, True)
+            leading = await vote(whole)
             run.propose(leading)
             chosen = next(s for s in whole if s.text == leading.text)
             if k == self.n or run.limit is not None or chosen.depth < 2:
                 return leading  # no budget is left, or its beginning is all of it
             begun = [chosen.lineage()[1]]
         if run.limit is not None:
-            return decide(run, await run.pool(begun), None, True)
+            return await vote(begun)
         if self.scramble:
             begun = [self._scrambled(run, i, s) for i, s in enumerate(begun)]
         run.note("openings", texts=[s.text for s in begun])
         dealt = [begun[i % len(begun)] for i in range(self.n - len(whole))]
         rest = await complete(run, dealt, self.temperature, self.max_tokens, whole)
         whole = [*whole, *rest]
-        return decide(run, await run.pool(whole), None, True)
+        return await vote(whole)
 
     def _scrambled(self, run: Run, i: int, opening: Sample) -> Sample:
         """The opening with its words, and the space after each, in random order."""

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from outthink.core.errors import BadInput, BudgetExhausted
-from outthink.core.nouns import Answer, Problem, Sample
+from outthink.core.errors import BadInput
+from outthink.core.nouns import Answer, Message, Problem, Sample
 from outthink.core.registry import strategy
 from outthink.core.run import Run
 from outthink.select.entropy import inverse, mean_entropy
 from outthink.select.vote import weighted
-from outthink.strategies._attempts import after
-from outthink.strategies._common import check
+from outthink.strategies._attempts import after, grow_chains
+from outthink.strategies._common import check, traced, without_logprobs
 
 
 @strategy("inverse_entropy", sources=("S051",), needs=("LOGPROBS",))
@@ -52,41 +52,22 @@ class InverseEntropy:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Grow all chains by one attempt a round, then vote."""
-        length = min(self.length, self.n)
-        chains: list[list[Sample]] = [[] for _ in range(self.n // length)]
-        made: list[Sample] = []
 
-        async def so_far(fresh: list[Sample]) -> Answer:
-            return await self._vote(run, [*made, *fresh])
+        async def vote(samples: list[Sample]) -> Answer:
+            found = traced(samples, "top_logprobs", mean_entropy)
+            weights = np.ones(len(found)) if without_logprobs(run, found) else inverse(found)
+            pool = (await run.pool(samples)).with_scores("entropy", found)
+            return run.answer(pool, weighted(pool.classes, weights), weights)
 
-        for _ in range(length):
-            shown = [chain[-self.memory :] if self.memory else chain for chain in chains]
-            asked = [after(problem, [s.text for s in some]) for some in shown]
-            attempts = await run.batch(
+        def ask(chains: list[list[Sample]]) -> list[tuple[Message, ...]]:
+            if not any(chains):
                 # one prompt for all, which is read once
-                asked if made else [asked[0]] * len(asked),
-                propose=so_far,
-                temperature=self.temperature,
-                max_tokens=self.max_tokens,
-                top_logprobs=self.top,
-            )
-            for chain, attempt in zip(chains, attempts, strict=True):
-                if attempt is not None:
-                    chain.append(attempt)
-            made = [s for chain in chains for s in chain]
-            if not made:
-                raise BudgetExhausted(run.limit or "calls")
-            run.propose(await self._vote(run, made))
-            if run.limit is not None:
-                break
-        return await self._vote(run, made)
+                return [after(problem, ())] * len(chains)
+            shown = [chain[-self.memory :] if self.memory else chain for chain in chains]
+            return [after(problem, some) for some in shown]
 
-    async def _vote(self, run: Run, samples: list[Sample]) -> Answer:
-        tops = [s.trace("top_logprobs") for s in samples]
-        found = np.array([np.nan if rows is None else mean_entropy(rows) for rows in tops])
-        silent = bool(np.isnan(found).all())
-        if silent:
-            run.warn("no log-probabilities came back: this is a plain vote")
-        weights = np.ones(len(found)) if silent else inverse(found)
-        pool = (await run.pool(samples)).with_scores("entropy", found)
-        return run.answer(pool, weighted(pool.classes, weights), weights)
+        chains = await grow_chains(
+            run, self.n, self.length, ask, vote,
+            temperature=self.temperature, max_tokens=self.max_tokens, top_logprobs=self.top,
+        )  # fmt: skip
+        return await vote([s for chain in chains for s in chain])

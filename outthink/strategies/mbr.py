@@ -19,29 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from outthink.core.nouns import Answer, Floats, Pool, Problem, Sample
+from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select import mbr as rule
-from outthink.select.utilities import NgramCosine, utility_matrix
+from outthink.select.utilities import NgramCosine, utilities_of
 from outthink.strategies._common import check
-
-
-def utilities(utility: Any, pool: Pool) -> Floats:
-    """``u(text, reference)`` of all pairs of a pool, ``(n, n)``; between answers where it compares those.
-
-    An answer is written as the first of its class was, so that equal ones are equal strings; a text
-    without one is worth 0, and makes others worth 0.
-    """
-    if getattr(utility, "of", "text") == "text":
-        texts = [s.text for s in pool.samples]
-        return utility_matrix(utility, texts, texts)
-    first = pool.classes.tolist().index
-    answers = [pool.answers[first(c)] or "" for c in pool.classes]
-    there = pool.classes >= 0
-    return np.where(there[:, None] & there, utility_matrix(utility, answers, answers), 0.0)
 
 
 @strategy("mbr")
@@ -62,7 +45,7 @@ class Mbr:
 
         async def choose(samples: list[Sample]) -> Answer:
             pool = await run.pool(samples)
-            u = utilities(self.utility, pool)
+            u = utilities_of(self.utility, pool)
             pool = pool.with_scores("utility", rule.expected_utility(u))
             return run.answer(pool, int(rule.mbr(u, pool.classes)))
 

@@ -32,7 +32,7 @@ from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.agree import consistency, own_weight
 from outthink.select.vote import weighted
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import answer_of, check
 
 
 @strategy("model_switch", sources=("S136",))
@@ -89,8 +89,7 @@ class ModelSwitch:
         if self.verifier is None:
             return await vote([])
         samples = [s for group in groups for s in group]
-        scores = [s.value for s in await run.score(samples, self.verifier)]
-        return decide(run, await run.pool(samples), scores, False)
+        return await answer_of(run, samples, self.verifier)
 
     async def _vote(self, run: Run, groups: list[list[Sample]]) -> Answer:
         pool = await run.pool([s for group in groups for s in group])

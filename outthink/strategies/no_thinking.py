@@ -21,14 +21,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from outthink.core.errors import BadInput
 from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.certainty import borda_vote, rank_weights, self_certainty
-from outthink.strategies._common import check, decide, thinking_of
+from outthink.strategies._common import (
+    answer_of,
+    check,
+    thinking_of,
+    traced,
+    voting,
+    without_logprobs,
+)
 
 SENTENCE = "Okay, I think I have finished thinking.\n"
 
@@ -63,14 +68,10 @@ class NoThinking:
         head = marks.open + ("" if own else SENTENCE) + marks.close
         head = head if self.prefill is None else self.prefill
         closed = run.edit(run.root(), add=head) if head else run.root()
-
-        async def plain(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
         made = await run.extend(
             [closed] * self.n,
             stop=(),
-            propose=plain,
+            propose=voting(run),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             top_logprobs=0 if self.q is None else self.top,
@@ -79,17 +80,10 @@ class NoThinking:
         return await self._choose(run, [s for s in made if s is not closed] or [closed])
 
     async def _choose(self, run: Run, samples: list[Sample]) -> Answer:
-        pool = await run.pool(samples)
-        if self.verifier is not None:
-            scores = [s.value for s in await run.score(samples, self.verifier)]
-            return decide(run, pool, scores, False)
-        tops = [s.trace("top_logprobs") for s in samples]
-        if self.q is None or all(t is None for t in tops):
-            if self.q is not None:
-                run.warn("no log-probabilities came back: this is a plain vote")
-            return decide(run, pool, None, True)
-        sure = np.array([np.nan if t is None else self_certainty(t) for t in tops])
-        pool = pool.with_scores("self-certainty", sure)
+        sure = traced(samples, "top_logprobs", self_certainty)
+        if self.q is None or without_logprobs(run, sure):
+            return await answer_of(run, samples, self.verifier)
+        pool = (await run.pool(samples)).with_scores("self-certainty", sure)
         return run.answer(
             pool, int(borda_vote(pool.classes, sure, self.q)), rank_weights(sure, self.q)
         )

@@ -23,7 +23,8 @@ from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.search.steps import Particles
-from outthink.strategies._common import check, grow, step_of
+from outthink.strategies._common import check, step_of
+from outthink.strategies._search import grow
 
 
 @strategy("particle_filter", sources=("S036",), needs=("PREFIX", "VERIFIER"))

@@ -16,17 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from outthink.core.errors import BadInput, BudgetExhausted
+from outthink.core.errors import BadInput
 from outthink.core.nouns import Answer, Message, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.best import best
-from outthink.strategies._common import check, decide
-
-REQUEST = (
-    "Your earlier attempts stand above and may be wrong. Find the mistake, if there is one, and "
-    "solve the problem again from the start, in the same form."
-)
+from outthink.strategies._attempts import after, grow_chains
+from outthink.strategies._common import check, decide, voting
 
 
 @strategy("revision", sources=("S050",))
@@ -49,40 +45,17 @@ class Revision:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Grow all chains by one attempt a round, then choose."""
-        length = min(self.length, self.n)
-        chains: list[list[Sample]] = [[] for _ in range(max(1, self.n // length))]
-        made: list[Sample] = []
 
-        async def vote(fresh: list[Sample]) -> Answer:
-            return decide(run, await run.pool([*made, *fresh]), None, True)
+        def ask(chains: list[list[Sample]]) -> list[tuple[Message, ...]]:
+            return [after(problem, chain[-self.memory :]) for chain in chains]
 
-        for _ in range(length):
-            asked = [self._messages(problem, chain) for chain in chains]
-            attempts = await run.batch(
-                asked, propose=vote, temperature=self.temperature, max_tokens=self.max_tokens
-            )
-            for chain, attempt in zip(chains, attempts, strict=True):
-                if attempt is not None:
-                    chain.append(attempt)
-            made = [s for chain in chains for s in chain]
-            if not made:
-                raise BudgetExhausted(run.limit or "calls")
-            run.propose(decide(run, await run.pool(made), None, True))
-            if run.limit is not None:
-                break
-        return await self._choose(run, [chain for chain in chains if chain])
-
-    def _messages(self, problem: Problem, chain: list[Sample]) -> list[Message]:
-        messages: list[Message] = list(problem.messages)
-        for attempt in chain[-self.memory :]:
-            messages.append({"role": "assistant", "content": attempt.text})
-            messages.append({"role": "user", "content": REQUEST})
-        return messages
-
-    async def _choose(self, run: Run, chains: list[list[Sample]]) -> Answer:
+        chains = await grow_chains(
+            run, self.n, self.length, ask, voting(run),
+            temperature=self.temperature, max_tokens=self.max_tokens,
+        )  # fmt: skip
         made = [s for chain in chains for s in chain]
         if self.verifier is None:
-            return decide(run, await run.pool(made), None, True)
+            return decide(run, await run.pool(made))
         scores = [score.value for score in await run.score(made, self.verifier)]
         pool = await run.pool(made)
         tops, first = list[int](), 0

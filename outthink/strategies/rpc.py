@@ -33,7 +33,7 @@ from outthink.core.run import Run
 from outthink.select.best import best
 from outthink.select.likelihood import path_weights
 from outthink.select.vote import weighted
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import check, decide, without_logprobs
 
 
 @strategy("rpc", sources=("S084",), needs=("LOGPROBS",))
@@ -68,9 +68,8 @@ class RPC:
 
     def _choose(self, run: Run, pool: Pool) -> Answer:
         logp = pool.scores["logprob"]
-        if np.isnan(logp).all():
-            run.warn("the model gave no log-probabilities: this is a plain vote")
-            return decide(run, pool, None, True)
+        if without_logprobs(run, logp):
+            return decide(run, pool)
         known: dict[str, int] = {}
         numbers = np.array([known.setdefault(s.text, len(known)) for s in pool.samples])
         weights = path_weights(pool.classes, logp, numbers, self.rule == "rpc")

@@ -63,7 +63,7 @@ class Seat:
         while True:
             fresh = await run.gather(
                 self.n,
-                messages=after(problem, [s.text for s in last]),
+                messages=after(problem, last),
                 propose=None if made else vote,
                 temperature=self.temperature,
                 max_tokens=self.max_tokens,

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from outthink.core.errors import BadInput
-from outthink.core.nouns import Answer, Problem, Sample
+from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
-from outthink.strategies._common import check, decide, draw_until
+from outthink.strategies._common import answer_of, check, draw_until, voting
 
 
 @strategy("self_consistency")
@@ -59,10 +59,7 @@ class SelfConsistency:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Sample, group, vote."""
-
-        async def plain(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True, self.ties)
-
+        plain = voting(run, ties=self.ties)
         params: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         if self.stop is None:
             samples = await run.gather(self.n, propose=plain, **params)
@@ -70,8 +67,4 @@ class SelfConsistency:
             samples = await draw_until(
                 run, self.n, self.stop, width=self.width, propose=plain, **params
             )
-        if self.weights is None:
-            return await plain(samples)
-        scores = await run.score(samples, self.weights)
-        values = [s.value for s in scores]
-        return decide(run, await run.pool(samples), values, True, self.ties)
+        return await answer_of(run, samples, self.weights, vote=True, ties=self.ties)

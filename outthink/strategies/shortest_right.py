@@ -22,9 +22,9 @@ from outthink.core.errors import BadInput
 from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
-from outthink.select.short import short_vote
 from outthink.strategies._common import check
-from outthink.strategies._short import instructed
+from outthink.strategies._prompts import instructed
+from outthink.strategies._short import short_voting
 
 EFFORTS = (
     "Be quick: reason in as few steps as you can, then answer.",
@@ -54,22 +54,17 @@ class ShortestRight:
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Sample at each effort, vote over all, take the shortest of the winners."""
         made: list[Sample] = []
-
-        async def choose(fresh: list[Sample]) -> Answer:
-            pool = await run.pool([*made, *fresh])
-            return run.answer(pool, int(short_vote(pool.classes, pool.tokens)))
-
         ways: list[dict[str, Any]] = [{"model": model} for model in self.models] or [
             {"messages": instructed(problem.messages, effort)} for effort in self.efforts
         ]
         for way in ways:
             made += await run.gather(
                 self.n,
-                propose=choose,
+                propose=short_voting(run, made),
                 temperature=self.temperature,
                 max_tokens=self.max_tokens,
                 **way,
             )
             if run.limit is not None:
                 break
-        return await choose([])
+        return await short_voting(run)(made)

@@ -25,14 +25,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from outthink.core.errors import BadInput, BudgetExhausted
+from outthink.core.errors import BadInput
 from outthink.core.nouns import Answer, Floats, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.prune import heirs, sameness
 from outthink.select.utilities import NgramCosine, utility_matrix
 from outthink.select.vote import weighted
-from outthink.strategies._common import check, step_of
+from outthink.strategies._common import check, present, step_of
 from outthink.strategies._rounds import begun, goes_on, onward, vote_so_far
 
 
@@ -73,10 +73,7 @@ class SlimSc:
             )  # fmt: skip
             for i, chain in zip(at, some, strict=True):
                 chains[i] = chain
-            alive = [chain for chain in some if chain.finish != "root"]
-            if not alive:
-                raise BudgetExhausted(run.limit or "calls")
-            run.propose(await vote_so_far(run, alive))
+            run.propose(await vote_so_far(run, present(run, some)))
             running = np.array([i for i in at if goes_on(chains[i], limit)])
             if run.limit is not None or not len(running):
                 break

@@ -7,7 +7,7 @@ The model's own probabilities rank them all the same (Wang, Prasad, Stengel-Eski
 arXiv 2402.13212).  Exactly as there, samples are not counted: an answer is worth as much as its best
 sample, and equal scores give the first.  ``product`` is normalised for length, as in the released
 code.  Ours: the paper scores short actions, read again without the thoughts that led to them; here
-all tokens of the text that was written count.
+all tokens of the text that was written count; without any log-probabilities it is the plain vote.
 
 Cost: n samples.  Needs log-probabilities.
 """
@@ -21,7 +21,7 @@ from outthink.core.registry import strategy
 from outthink.core.run import Run
 from outthink.select.best import best
 from outthink.select.likelihood import Soft, token_score
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import check, decide, traced, without_logprobs
 
 
 @strategy("soft_self_consistency", needs=("LOGPROBS",))
@@ -41,12 +41,10 @@ class SoftSelfConsistency:
         """Sample, score each by its own tokens, choose the best."""
 
         async def choose(samples: list[Sample]) -> Answer:
-            traces = [s.trace("logprobs") for s in samples]
-            scores = [float("nan") if t is None else token_score(t, self.aggregate) for t in traces]
+            scores = traced(samples, "logprobs", lambda t: token_score(t, self.aggregate))
             pool = (await run.pool(samples)).with_scores("probability", scores)
-            if all(t is None for t in traces):
-                run.warn("no log-probabilities came back: this is a plain vote")
-                return decide(run, pool, None, True)
+            if without_logprobs(run, scores):
+                return decide(run, pool)
             return run.answer(pool, best(scores, pool.classes), scores)
 
         samples = await run.gather(

@@ -30,7 +30,7 @@ from outthink.core.nouns import Answer, Pool, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.agree import settled
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import answer_of, check, voting
 
 
 @strategy("temperatures", sources=("S061",))
@@ -70,9 +70,6 @@ class Temperatures:
         def union() -> list[Sample]:
             return [s for some in made for s in some]
 
-        async def vote(fresh: list[Sample]) -> Answer:
-            return decide(run, await run.pool([*union(), *fresh]), None, True)
-
         shares = self.shares()
         for _ in range(max(shares) if self.exit else 1):
             for i, temperature in enumerate(self.grid):
@@ -81,22 +78,22 @@ class Temperatures:
                     continue
                 try:
                     made[i] += await run.gather(
-                        k, propose=vote, temperature=temperature, max_tokens=self.max_tokens
+                        k,
+                        propose=voting(run, union()),
+                        temperature=temperature,
+                        max_tokens=self.max_tokens,
                     )
                 except BudgetExhausted:
                     if not any(made):
                         raise
-            answer = await vote([])
+            answer = await voting(run)(union())
             run.propose(answer)
             if run.limit is not None:
                 break
             if self.exit and self._agree(await run.pool(union()), made):
                 run.note("settled", samples=len(union()), answer=answer.answer)
                 return answer
-        if self.verifier is None:
-            return answer
-        scores = await run.score(union(), self.verifier)
-        return decide(run, await run.pool(union()), [s.value for s in scores], False)
+        return answer if self.verifier is None else await answer_of(run, union(), self.verifier)
 
     def _agree(self, pool: Pool, made: list[list[Sample]]) -> bool:
         """Is every temperature sure, and of the same answer?  Not while one has yet to be asked."""

@@ -31,6 +31,7 @@ from outthink.core.run import Run
 from outthink.models.inside import State, log_softmax
 from outthink.strategies._common import check
 from outthink.strategies._perturbations import INSTRUCTIONS
+from outthink.strategies._prompts import asking
 
 #: the question as it stands, and with an instruction after it
 PROMPTS = ("{question}", *(f"{{question}}\n\n{told}" for told in INSTRUCTIONS[:3]))
@@ -77,18 +78,6 @@ def write_together(
     return Text(owners[0].decode(ids), tuple(logprobs), finish)
 
 
-def put(problem: Problem, template: str) -> tuple[Message, ...]:
-    """The problem with its last user message (or its last message) put into a template."""
-    last = len(problem.messages) - 1
-    at = max((i for i, m in enumerate(problem.messages) if m["role"] == "user"), default=last)
-    said = template.replace("{question}", problem.question)
-    return (
-        *problem.messages[:at],
-        {**problem.messages[at], "content": said},
-        *problem.messages[at + 1 :],
-    )
-
-
 @strategy("token_ensemble", sources=("S047",), needs=("LOGITS",))
 @dataclass(frozen=True)
 class TokenEnsemble:
@@ -106,11 +95,16 @@ class TokenEnsemble:
                 "token_ensemble: prompts are templates such as ['{question}'], none empty"
             )
 
+    def chats(self, problem: Problem) -> list[tuple[Message, ...]]:
+        """The problem, its question put into each of the templates."""
+        told = [prompt.replace("{question}", problem.question) for prompt in self.prompts]
+        return [asking(problem.messages, question) for question in told]
+
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Read all inputs, write one text after all of them."""
         model: Any = run.model()
         models: list[Any] = [model, *(run.model(m) for m in self.models)]
-        chats = [put(problem, template) for template in self.prompts]
+        chats = self.chats(problem)
         _share_tokens(models, chats[0])
         k = len(models) * len(chats)
         reads = sum(m.count_tokens(chat) for m in models for chat in chats)

@@ -26,12 +26,12 @@ from typing import Any, Literal
 import numpy as np
 
 from outthink.core.errors import BadInput
-from outthink.core.nouns import Answer, Floats, Ints, Pool, Problem, Sample
+from outthink.core.nouns import Answer, Floats, Ints, Pool, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.select.tournament import Knockout, League
 from outthink.select.vote import support
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import check, voting
 from outthink.verify.choose import compare
 from outthink.verify.judge import Judge
 
@@ -62,12 +62,8 @@ class Tournament:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Sample, let them meet, give who is left."""
-
-        async def vote(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
         samples = await run.gather(
-            self.n, propose=vote, temperature=self.temperature, max_tokens=self.max_tokens
+            self.n, propose=voting(run), temperature=self.temperature, max_tokens=self.max_tokens
         )
         pool = await run.pool(samples)
         places = np.arange(len(pool))

@@ -26,9 +26,9 @@ from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
 from outthink.search.trim import Trim as Search
-from outthink.select.short import short_vote
 from outthink.strategies._common import check
-from outthink.strategies._short import instructed
+from outthink.strategies._prompts import instructed
+from outthink.strategies._short import short_voting
 
 LIMIT = "Solve the problem within {tokens} tokens."
 
@@ -78,15 +78,10 @@ class Trim:
         self, problem: Problem, run: Run, limit: int | None, made: list[Sample]
     ) -> list[Sample]:
         """``m`` samples under a limit, or without one."""
-
-        async def vote(fresh: list[Sample]) -> Answer:
-            pool = await run.pool([*made, *fresh])
-            return run.answer(pool, int(short_vote(pool.classes, pool.tokens)))
-
         params: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         if self.models:
             params["model"] = self.models[-1 if limit is None else limit]
         elif limit is not None:
             words = self.limit.replace("{tokens}", str(max(limit, 1)))
             params["messages"] = instructed(problem.messages, words)
-        return await run.gather(self.m, propose=vote, **params)
+        return await run.gather(self.m, propose=short_voting(run, made), **params)

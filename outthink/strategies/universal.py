@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from outthink.core.nouns import Answer, Problem, Sample
+from outthink.core.nouns import Answer, Problem
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
-from outthink.strategies._common import check, decide
+from outthink.strategies._common import check, decide, voting
 from outthink.verify.choose import pick, prompt
 
 REQUEST = (
@@ -44,19 +44,15 @@ class Universal:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Sample, show all, pick."""
-
-        async def vote(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
         samples = await run.gather(
-            self.n, propose=vote, temperature=self.temperature, max_tokens=self.max_tokens
+            self.n, propose=voting(run), temperature=self.temperature, max_tokens=self.max_tokens
         )
         texts = [s.text for s in samples]
         if len(set(texts)) == 1:
-            return await vote(samples)
+            return await voting(run)(samples)
         place = await pick(run, prompt(problem, texts, REQUEST), len(texts), self.judge)
         pool = await run.pool(samples)
         if place is not None and pool.classes[place] < 0 <= pool.classes.max():
             run.warn("the sample that was chosen has no answer: the vote decides")
             place = None
-        return await vote(samples) if place is None else run.answer(pool, place)
+        return decide(run, pool) if place is None else run.answer(pool, place)

@@ -60,7 +60,7 @@ class UntilConfident:
 
         async def so_far(fresh: list[Sample]) -> Answer:
             # what was drawn and not yet scored is worth a vote where there is nothing better
-            return answer or decide(run, await run.pool(fresh), None, True)
+            return answer or decide(run, await run.pool(fresh))
 
         while len(samples) < self.n:
             wave = min(self.width, self.n - len(samples))

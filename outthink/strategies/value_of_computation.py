@@ -23,12 +23,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from outthink.core.nouns import Answer, Floats, Pool, Problem, Sample
+from outthink.core.nouns import Answer, Floats, Pool, Problem
 from outthink.core.registry import strategy
 from outthink.core.run import Run
+from outthink.models.inside import likelihoods
 from outthink.select.voc import likeliest, reward
-from outthink.strategies._common import check, decide, thinking_of
-from outthink.strategies._likelihoods import likelihoods
+from outthink.strategies._common import check, decide, thinking_of, voting
 from outthink.verify.final_answer import place_of
 
 
@@ -58,22 +58,18 @@ class ValueOfComputation:
 
     async def __call__(self, problem: Problem, run: Run) -> Answer:
         """Draw chains, read each with every answer, choose."""
-
-        async def vote(samples: list[Sample]) -> Answer:
-            return decide(run, await run.pool(samples), None, True)
-
         samples = await run.gather(
-            self.n, propose=vote, temperature=self.temperature, max_tokens=self.max_tokens
+            self.n, propose=voting(run), temperature=self.temperature, max_tokens=self.max_tokens
         )
         pool = await run.pool(samples)
-        run.propose(decide(run, pool, None, True))
+        run.propose(decide(run, pool))
         chains = [
             _Chain(i, int(k), *found)
             for i, (s, a, k) in enumerate(zip(samples, pool.answers, pool.classes, strict=True))
             if (found := _parts(s.text, a))
         ]
         if not chains:
-            return decide(run, pool, None, True)
+            return decide(run, pool)
         return await self._choose(run, pool, chains, thinking_of(run).close)
 
     async def _choose(self, run: Run, pool: Pool, chains: list[_Chain], mark: str) -> Answer:

@@ -36,7 +36,7 @@ from outthink.core.nouns import Floats, Message, Problem, Sample, Score
 from outthink.core.registry import part, register
 from outthink.core.run import Run
 from outthink.models.fly import JUDGING
-from outthink.verify.judge import Asked, insist, plain
+from outthink.verify.judgement import Asked, insist, plain
 
 #: what every request begins with; ``fly`` judges when it is asked in these words
 OPENING = JUDGING

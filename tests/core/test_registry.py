@@ -109,7 +109,7 @@ def test_a_nested_part_is_built_and_written_back():
         ("self_consistency(n=[1])", "must be a whole number"),
         ("self_consistency(n=f(1))", "plain value"),
         ("self_consistency(8, n=8)", "twice"),
-        ("self_consistency(1, none, 1.0, none, 1, 2)", "takes at most"),
+        ("self_consistency(1, none, count, 1.0, none, none, none, 2)", "takes at most"),
         ("best_of_n(vote=wieghted)", "must be one of best, weighted"),
         ("self_consistency(n=0)", "at least|from 1"),
         ("12", "is named"),

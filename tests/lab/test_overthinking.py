@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from outthink.core.errors import BadInput
-from outthink.lab.overthinking import natural, ranks, spearman, trend, two_sided
+from outthink.lab.overthinking import natural, spearman, trend, two_sided
 
 lists = st.lists(st.integers(0, 6), min_size=3, max_size=12)
 
@@ -15,7 +15,6 @@ lists = st.lists(st.integers(0, 6), min_size=3, max_size=12)
 @given(lists, st.randoms())
 def test_rank_correlations_are_those_of_scipy(x, random):
     y = [random.randint(0, 4) for _ in x]
-    assert ranks(x).tolist() == stats.rankdata(x).tolist()
     rho, p = spearman(x, y)
     if len(set(x)) == 1 or len(set(y)) == 1:
         assert np.isnan(rho)

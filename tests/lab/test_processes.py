@@ -1,12 +1,16 @@
 """A bench over processes gives what one process gives."""
 
+import multiprocessing
 import os
+import time
 
+import anyio
 import pytest
 
 import outthink
 from outthink.core import registry
 from outthink.core.errors import BadInput, NotAuthorised, WorldError
+from outthink.lab.bench import abench
 from outthink.lab.design import Design
 from outthink.lab.processes import on_processes
 from tests.lab.test_bench import facts, questions, run
@@ -68,3 +72,18 @@ def test_what_ends_a_process_is_said(odd, tmp_path, word, error):
 def test_at_least_one_process():
     with pytest.raises(BadInput, match="processes=0"):
         on_processes(0)
+
+
+def test_a_bench_that_is_ended_does_not_wait_for_its_batches(tmp_path):
+    """Each run takes a minute; the processes are gone soon after the bench was cancelled."""
+    design = Design(questions(tmp_path / "q.jsonl"), "simulated(latency=60, spread=0)", "greedy")
+
+    async def main():
+        with anyio.move_on_after(6):
+            await abench(design, tmp_path / "out", executor=on_processes(2))
+
+    anyio.run(main)
+    begun = time.monotonic()
+    while multiprocessing.active_children() and time.monotonic() - begun < 10:
+        time.sleep(0.05)
+    assert time.monotonic() - begun < 10

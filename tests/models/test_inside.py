@@ -17,7 +17,7 @@ from outthink.models.fly import WEIGHTS
 from outthink.models.fly.engine import Network
 from outthink.models.fly.inside import FlyInside
 from outthink.models.fly.tokenizer import Tokenizer
-from outthink.models.inside import Doors, Inside, log_softmax, stacked
+from outthink.models.inside import Doors, Inside, likelihoods, log_softmax, stacked
 from outthink.testing import check_inside
 
 QUESTION = "Ada has 12 pens. Ben has 5 more than Ada. How many pens has Ben?"
@@ -153,6 +153,15 @@ def test_a_text_scores_the_same_however_it_is_parted(fly, text, data):
     whole = fly.score(text[:1], text[1:])
     parts = np.concatenate([fly.score(text[:1], text[1:cut]), fly.score(text[:cut], text[cut:])])
     assert parts == pytest.approx(whole, abs=1e-3)
+
+
+def test_likelihoods_are_those_of_reading_each_text_by_itself(fly, ids):
+    heads = [(*ids, *fly.encode(h)) for h in ("", "8 - 4 = 4\n")]
+    texts = [fly.encode(t) for t in ("8 - 4 = 4\n", "4 * 3", "answer: 12\n")]
+    found = likelihoods(fly, [fly.read(h) for h in heads], texts)
+    for i, head in enumerate(heads):
+        for j, text in enumerate(texts):
+            assert found[i, j] == pytest.approx(fly.score(head, text).sum(), abs=1e-3)
 
 
 def test_log_softmax_sums_to_one_and_stands_large_numbers():

@@ -6,7 +6,7 @@ import pytest
 from outthink.lab.pools import Pools
 from outthink.lab.resample import Vote
 from outthink.reproduce._lengths import Lengths, by_length, chances, costs, first_drawn, gaps, short
-from outthink.reproduce.s057_thinking_optimal import at_best, peak
+from outthink.reproduce.s057_thinking_optimal import peak
 from outthink.reproduce.s066_shortest_majority import correlation
 from outthink.reproduce.s097_first_finish import expected
 from outthink.reproduce.s138_trimming import World, search
@@ -57,11 +57,8 @@ def test_correlation_within_a_problem_is_pearsons():
     assert np.isnan(found[4])
 
 
-def test_the_best_setting_is_that_of_the_other_half():
+def test_the_peak_is_the_best_dial_of_some_problems():
     judged = {1: np.array([1.0, 0, 1, 0]), 2: np.array([0.0, 0.5, 0, 0.5])}
-    values = {1: np.full(4, 10.0), 2: np.full(4, 20.0)}
-    # even problems are best at 1 and odd ones at 2: each half gets the other's
-    assert at_best(judged, values).tolist() == [20.0, 10.0, 20.0, 10.0]
     assert peak(judged, np.array([0, 2])) == 1
     assert peak(judged, np.array([1])) == 2
     assert peak({1: np.ones(2), 5: np.ones(2)}, np.arange(2)) == 3

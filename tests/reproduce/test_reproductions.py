@@ -14,7 +14,6 @@ from outthink.reproduce.codet import dual_agreement
 from outthink.reproduce.s017_verifier_free import within
 from outthink.reproduce.s053_coverage import _crossing
 from outthink.reproduce.s077_imperfect_verifiers import accepts, best_of, precision, simulated
-from outthink.reproduce.s098_bag_of_tricks import tuned
 from outthink.reproduce.s134_resolve_kaplan import slope
 
 ROOT = Path(__file__).parents[2]
@@ -107,13 +106,6 @@ def test_problems_alike_have_no_best_number_inside_and_mixed_ones_do():
 def test_dual_agreement_is_samples_alike_times_tests_passed():
     passed = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)
     assert dual_agreement(passed).tolist() == [4, 4, 1, 0, 0]
-
-
-def test_a_setting_is_tuned_on_the_other_half():
-    columns = {0.5: np.array([1.0, 0.0, 1.0, 0.0]), 1.0: np.array([0.0, 0.5, 0.0, 0.5])}
-    # even problems are best at .5 and odd ones at 1: each half gets the other's
-    assert tuned(columns).tolist() == [0.0, 0.0, 0.0, 0.0]
-    assert tuned({0.7: np.arange(4.0)}).tolist() == [0, 1, 2, 3]
 
 
 def test_traces_are_compared_within_problems_that_have_both_kinds():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from outthink.select.calibration import (
     area_of_risk,
@@ -12,11 +13,17 @@ from outthink.select.calibration import (
     brier,
     by_cluster,
     ece,
+    ranks,
     risk_coverage,
 )
 from outthink.select.coverage import best_at_k
 
 SCORES = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=9)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=9))
+def test_equal_values_share_their_mean_rank(values):
+    assert ranks(values).tolist() == stats.rankdata(values).tolist()
 
 
 @given(SCORES)

@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 
 import outthink
-from outthink.core.nouns import Problem
 from outthink.core.registry import build
 from outthink.strategies import _perturbations as texts
-from outthink.strategies.diverse_prompts import LISTS, with_question, with_system
+from outthink.strategies.diverse_prompts import LISTS
 from outthink.testing import Ledger, check_strategy
 
 QUESTION = "What is 6 * 7?"
@@ -94,18 +93,6 @@ def test_a_model_that_gives_no_ideas_is_asked_the_plain_question():
     answer, prompts = solve("diverse_prompts(n=2, how=ideas)", Told(" \n"))
     assert [len(m) for m in prompts] == [2, 1, 1]
     assert any("gave no ideas" in note for note in answer.notes)
-
-
-def test_messages_keep_what_is_not_text_and_one_system_message():
-    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
-    question = {"role": "user", "content": [{"type": "text", "text": "How many?"}, picture]}
-    messages = Problem.of([{"role": "system", "content": "Be short."}, question]).messages
-    assert with_question(messages, "What number?")[1]["content"] == [
-        {"type": "text", "text": "What number?"},
-        picture,
-    ]
-    assert with_system(messages, "Work.")[0]["content"] == "Work.\n\nBe short."
-    assert [m["role"] for m in with_system((question,), "Work.")] == ["system", "user"]
 
 
 def test_a_verifier_finds_the_best_of_all():

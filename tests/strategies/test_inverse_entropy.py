@@ -1,18 +1,21 @@
 """Inverse-entropy voting: its weights, its chains, and the plain vote as its limit."""
 
+import itertools
+
 import anyio
 import numpy as np
 import pytest
 
 import outthink
 from outthink.api import Session
-from outthink.core.errors import BadInput
+from outthink.core.errors import BadInput, ServerFailed
 from outthink.core.registry import build
 from outthink.models.fly.inside import FlyInside
 from outthink.select.entropy import inverse, mean_entropy, token_entropy
 from outthink.select.vote import weighted
 from outthink.tasks import chain
 from outthink.testing import check_strategy
+from tests.verify.scripted import Scripted
 
 PROBLEM = chain.make(5, 20, 1)
 
@@ -65,6 +68,20 @@ def test_a_chain_sees_its_own_attempts_and_no_others():
     assert fourth.messages[1]["content"] == third.text
     long = solve("inverse_entropy(n=3, memory=1)").candidates
     assert [len(s.messages) for s in long] == [1, 3, 3]
+
+
+def test_a_chain_whose_first_attempt_failed_leaves_the_others_their_own():
+    turn = itertools.count()
+
+    def write(messages):
+        if next(turn) == 0:
+            raise ServerFailed("once")
+        return f"answer: {len(messages)}"
+
+    model = Scripted(write)
+    model.capabilities = frozenset({"LOGPROBS"})
+    answer = outthink.solve("1 + 1?", model=model, strategy="inverse_entropy(n=4, length=2)")
+    assert [len(s.messages) for s in answer.candidates] == [1, 1, 3]
 
 
 def test_attempts_that_know_nothing_of_each_other_are_the_plain_samples():

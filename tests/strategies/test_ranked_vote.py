@@ -8,6 +8,8 @@ import pytest
 import outthink
 from outthink.api import asolve
 from outthink.core.errors import BadInput
+from outthink.core.nouns import Problem
+from outthink.lab.grade import grade
 from outthink.strategies.ranked_vote import ranking
 from outthink.testing import check_strategy
 from tests.verify.scripted import QUESTION, Scripted
@@ -75,7 +77,16 @@ def test_a_second_choice_of_all_wins_by_points_and_not_by_runoff():
 def test_the_text_that_names_the_winner_earliest_stands_for_it():
     texts = ("Ranking: 5 > 7", "Ranking: 7 > 3", "Ranking: 3 > 7")
     answer = solve("ranked_vote(n=3)", texts)
-    assert (answer.answer, answer.text) == ("7", texts[1])
+    assert (answer.answer, answer.text) == ("7", f"{texts[1]}\nanswer: 7")
+
+
+def test_the_text_is_graded_as_the_answer_is():
+    problem = Problem(({"role": "user", "content": QUESTION},), reference="7")
+    won = solve("ranked_vote(n=5)", SECOND)
+    lost = solve("ranked_vote(n=5, rule=irv)", SECOND)
+    assert anyio.run(grade, problem, [won.text, lost.text]) == [True, False]
+    plain = solve("ranked_vote(n=1)", ["Some thought.\nanswer: 7"])
+    assert plain.text == "Some thought.\nanswer: 7"
 
 
 def test_equal_answers_in_different_dress_are_one_and_places_limits_the_list():

@@ -9,7 +9,7 @@ import outthink
 from outthink import Answer, strategy
 from outthink.api import Session
 from outthink.core.errors import BadInput
-from outthink.core.registry import entries
+from outthink.core.registry import build, entries
 from outthink.models.simulated import right_answer
 from outthink.testing import check_strategy
 
@@ -105,6 +105,15 @@ def test_a_run_that_ends_before_the_verifier_was_asked_says_nothing():
     assert found.stopped == "calls"
     assert found.answer is None
     assert found.text
+    late = outthink.solve(QUESTION, model="fly", strategy=spec, budget="calls=4")
+    if late.stopped == "calls":
+        assert any("no budget was left to ask the verifier" in note for note in late.notes)
+
+
+def test_what_depends_on_the_finishing_order_inside_does_so_outside():
+    for inner, races in (("first_finish(n=3)", True), ("greedy", False)):
+        assert build(f"selective(strategy={inner})", "strategy").order_matters is races
+    check_strategy("selective(strategy=first_finish(n=3), threshold=0)")
 
 
 def test_one_inside_the_other_holds_back_what_either_would():

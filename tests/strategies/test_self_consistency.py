@@ -73,6 +73,36 @@ def test_a_sample_that_fails_does_not_keep_the_vote_waiting():
     assert all(4 <= len(a.candidates) < 12 for a in found)
 
 
+def test_what_failed_is_not_to_come_any_more():
+    """Of nine that were asked for f fail, so that d that agree are certain where 2 d > 9 - f."""
+    fewer = 0
+    for seed in range(8):
+        kinds = []
+        found = outthink.solve(
+            QUESTIONS[0],
+            model="simulated(accuracy=1.0, failures=0.4)",
+            strategy="self_consistency(n=9, stop=certain, width=1)",
+            seed=seed,
+            observer=lambda kind, data, kinds=kinds: kinds.append(kind),
+        )
+        drawn, failed = len(found.candidates), kinds.count("failure")
+        assert 2 * drawn > 9 - failed
+        fewer += 2 * drawn <= 9
+    assert fewer
+
+
+def test_a_vote_that_its_rule_ended_was_not_ended_by_the_budget():
+    """Seven calls are allowed and under way at once, and an eighth would be asked for."""
+    for latency in (0.0, 0.004):
+        found = answers(
+            "self_consistency(n=16, stop=share(1.0, 7), width=16)",
+            f"simulated(accuracy=1.0, latency={latency})",
+            budget="calls=7",
+        )
+        assert {a.stopped for a in found} == {"finished"}
+        assert {len(a.candidates) for a in found} == {7}
+
+
 def test_a_budget_ends_the_vote_with_what_there_is():
     for strategy in ("self_consistency(n=40, stop=beta(0.9999))",
                      "self_consistency(n=40, stop=beta(0.9999), width=8)"):  # fmt: skip

@@ -100,3 +100,5 @@ def test_thoughts_may_end_at_marks():
 def test_parameters_out_of_range_are_refused():
     with pytest.raises(BadInput, match="delay=0"):
         SlimSc(delay=0)
+    with pytest.raises(BadInput, match="a mark is not empty"):
+        SlimSc(marks=(";", ""))

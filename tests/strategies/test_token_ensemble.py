@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 import outthink
 from outthink.core.errors import BadInput, MissingNeed
+from outthink.core.nouns import Problem
 from outthink.core.registry import build
 from outthink.models.inside import log_softmax
-from outthink.strategies.token_ensemble import put, write_together
+from outthink.strategies.token_ensemble import TokenEnsemble, write_together
 from outthink.tasks import chain
 from outthink.testing import check_strategy
 
@@ -97,10 +98,10 @@ def test_a_template_takes_the_place_of_the_last_question():
     problem = outthink.Problem.of(
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is {x}?"}]
     )
-    told, said = put(problem, "Q: {question} A:")
+    (told, said), (_, other) = TokenEnsemble(("Q: {question} A:", "another")).chats(problem)
     assert told == problem.messages[0]
     assert said == {"role": "user", "content": "Q: What is {x}? A:"}
-    assert put(problem, "another")[1]["content"] == "another"
+    assert other["content"] == "another"
 
 
 def test_what_cannot_be_averaged_is_refused():
@@ -112,3 +113,11 @@ def test_what_cannot_be_averaged_is_refused():
         outthink.solve("x?", model="simulated", strategy="token_ensemble")
     with pytest.raises(BadInput, match="no inside"):
         solve("models=[simulated]")
+
+
+def test_without_a_message_of_a_user_the_last_one_is_put_into_the_template():
+    problem = Problem(
+        ({"role": "system", "content": "Be brief."}, {"role": "system", "content": "Q"})
+    )
+    ((first, last),) = TokenEnsemble(prompts=("Well, {question}",)).chats(problem)
+    assert (first["content"], last["content"]) == ("Be brief.", "Well, Q")

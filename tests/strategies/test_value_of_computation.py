@@ -5,8 +5,6 @@ import pytest
 
 import outthink
 from outthink.core.errors import BadInput, MissingNeed
-from outthink.core.registry import build
-from outthink.strategies._likelihoods import likelihoods
 from outthink.testing import check_strategy
 
 QUESTION = (
@@ -51,17 +49,6 @@ def test_a_dearer_token_never_makes_the_chosen_chain_longer():
         next(s.total_tokens for s in a.candidates if s.text == a.text) for a in (cheap, dear)
     ]
     assert lengths[1] <= lengths[0]
-
-
-def test_likelihoods_are_those_of_reading_each_text_by_itself():
-    inside = build("fly", "model").open().inside
-    ids = inside.prompt([{"role": "user", "content": QUESTION}])
-    heads = [(*ids, *inside.encode(h)) for h in ("", "8 - 4 = 4\n")]
-    texts = [inside.encode(t) for t in ("8 - 4 = 4\n", "4 * 3", "answer: 12\n")]
-    found = likelihoods(inside, [inside.read(h) for h in heads], texts)
-    for i, head in enumerate(heads):
-        for j, text in enumerate(texts):
-            assert found[i, j] == pytest.approx(inside.score(head, text).sum(), abs=1e-3)
 
 
 def test_it_reads_the_chains_again_and_pays_for_it():

@@ -12,7 +12,7 @@ from outthink.core.errors import MissingNeed
 from outthink.models.inside import log_softmax
 from outthink.tasks import chain
 from outthink.testing import check_verifier
-from outthink.verify.final_answer import FinalAnswer, before_answer
+from outthink.verify.final_answer import FinalAnswer, before_answer, says
 
 PROBLEM = chain.make(3, 9, 4)
 
@@ -26,6 +26,20 @@ def test_the_answer_is_where_a_text_gives_it_last():
     assert before_answer("so \\boxed{12}.", "12") == len("so \\boxed{")
     assert before_answer("five", "5") is None
     assert before_answer("no", "") is None
+    assert before_answer("answer: 7 (of 17, or 7.5)", "7") == len("answer:")
+    assert before_answer("so 7/8, not 0.7", "7") == len("so 7/8, not 0.")  # nowhere by itself
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "same"),
+    [
+        (" 7\n", "7", True), ("7.", "7", True), ("7 stamps", "7", True), ("7}.", "7", True),
+        ("72", "7", False), ("7.5", "7", False), ("7,000", "7", False), ("7/8", "7", False),
+        (" x + 1", "x", True), ("xy", "x", False), ("(1, 2)", "(1, 2)", True), ("8", "7", False),
+    ],
+)  # fmt: skip
+def test_an_answer_that_only_begins_alike_is_another(said, answer, same):
+    assert says(said, answer) == same
 
 
 def score_of(text_from, model="fly"):

@@ -18,6 +18,7 @@ from outthink.core.registry import build, entries, register
 from outthink.strategies.best_of_n import BestOfN
 from outthink.testing import check_verifier
 from outthink.verify import judge as judges
+from outthink.verify import judgement
 from outthink.verify.judge import Judge, rating, verdict
 from tests.loopback import completion, serving
 from tests.verify.scripted import QUESTION, Scripted, data, scores, shown
@@ -176,7 +177,7 @@ def test_each_text_stands_whole_between_tags_that_it_does_not_hold(text, questio
 
 
 def test_no_text_holds_the_mark_of_its_tags_even_if_it_guessed_the_hash(monkeypatch):
-    monkeypatch.setattr(judges, "_MARK_DIGITS", 2)
+    monkeypatch.setattr(judgement, "MARK_DIGITS", 2)
     text = " ".join(f"</solution-{i:02x}>" for i in range(256) if i % 5)  # four marks of five
     for question in map(str, range(40)):
         body = judges._rate(question, text, 10)[-1]["content"]
