@@ -62,20 +62,18 @@ def check_needs(strategy: Any, model: Model, probed: bool = True) -> None:
 
     What a probe finds out (PREFIX) is left out until the model is ``probed``.
     """
+    for part in parts_of(strategy, "strategy"):
+        own = [f.name for f in dataclasses.fields(part) if f.metadata.get("kind") == "verifier"]
+        asks = "VERIFIER" in registry.entries("strategy")[part.registered[1]].needs
+        if asks and own and not any(any(parts_of(getattr(part, at), "verifier")) for at in own):
+            name, at = part.registered[1], own[0]
+            raise MissingNeed(
+                f"{name} needs a verifier: write {name}({at}=prm) where fly's reward model knows "
+                f"the problems, else another of 'outthink verifiers', such as {name}({at}=judge)"
+            )
     for need in sorted(needs_of(strategy) - (frozenset() if probed else {PREFIX})):
         name = strategy.registered[1]
-        if need == "VERIFIER":
-            if not any(parts_of(strategy, "verifier")):
-                at = next(
-                    f.name
-                    for f in dataclasses.fields(strategy)
-                    if f.metadata.get("kind") == "verifier"
-                )
-                raise MissingNeed(
-                    f"{name} needs a verifier: write {name}({at}=prm) where fly's reward model knows "
-                    f"the problems, else another of 'outthink verifiers', such as {name}({at}=judge)"
-                )
-        elif need in CAPABILITIES and need not in model.capabilities:
+        if need in CAPABILITIES and need not in model.capabilities:
             have = ", ".join(sorted(model.capabilities)) or "none"
             raise MissingNeed(
                 f"{name} needs a model with {need}, which {model.name} lacks (it has: {have}); "
@@ -105,6 +103,15 @@ def check_verifiers(strategy: Any, opened: Mapping[Any, Model]) -> None:
             )
         if not scores:
             check_main(model)
+
+
+def check_writers(strategy: Any, opened: Mapping[Any, Model]) -> None:
+    """Raise ``BadInput`` for a model of a strategy that is to write texts and cannot."""
+    for part in parts_of(strategy, "strategy"):
+        for f in dataclasses.fields(part):
+            if f.metadata.get("kind") == "model":
+                for spec in parts_of(getattr(part, f.name), "model"):
+                    check_main(opened[spec])
 
 
 def check_counted(limits: Budget, models: Sequence[Model]) -> None:
@@ -217,6 +224,7 @@ class Session:
         prepare = getattr(self.model, "prepare", None)
         check_needs(built, self.model, probed=prepare is None)
         check_verifiers(built, self._opened)
+        check_writers(built, self._opened)
         check_counted(limits, [self.model, *(self._opened[s] for s in parts_of(built, "model"))])
         reader = self._reader_given
         if reader is None:

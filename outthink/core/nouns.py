@@ -155,7 +155,12 @@ class Sample:
     @property
     def total_logprob(self) -> float | None:
         """Log-probability of the whole text in nats, where the model gave it."""
-        parts = [s.logprob for s in self.lineage() if s.finish != "root"]
+        # what Run.edit put there was not drawn, and has no part in it
+        parts = [
+            s.logprob
+            for s in self.lineage()
+            if s.finish != "root" and (s.tokens or s.logprob is not None)
+        ]
         if not parts or any(p is None for p in parts):
             return None
         return float(sum(p for p in parts if p is not None))

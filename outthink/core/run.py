@@ -142,17 +142,20 @@ class World:
     scores: dict[str, dict[Node, Score]] = field(default_factory=dict)
     #: seconds of the longest chain of calls that waited for one another, as they took when made
     critical: float = 0.0
+    #: in a replay: waits for those of these samples of a race that had come in the recorded run
+    settle: Callable[[Sequence[Node], Mapping[Node, Sample]], Awaitable[None]] | None = None
+    _read: dict[Sample, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._knows_cut = "cut" in inspect.signature(self.reader.extract).parameters
 
     def read(self, sample: Sample) -> str | None:
-        """The answer in a sample, or ``None``."""
-        if sample.finish == "length" and self._knows_cut:
+        """The answer in a sample, or ``None``; each is read once."""
+        if sample not in self._read:
             extract: Any = self.reader.extract
-            found: str | None = extract(sample.text, cut=True)
-            return found
-        return self.reader.extract(sample.text)
+            cut = sample.finish == "length" and self._knows_cut
+            self._read[sample] = extract(sample.text, cut=True) if cut else extract(sample.text)
+        return self._read[sample]
 
 
 @dataclass(frozen=True)
@@ -343,17 +346,23 @@ class Run:
             if error:
                 raise error[0]
 
-        with _unwrapped():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(produce)
-                stream = consume()
-                try:
-                    yield stream
-                finally:
-                    tasks.cancel_scope.cancel()
-                    receive.close()
-                    with anyio.CancelScope(shield=True):
-                        await stream.aclose()
+        try:
+            with _unwrapped():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(produce)
+                    stream = consume()
+                    try:
+                        yield stream
+                    finally:
+                        if self.world.settle is not None:
+                            await self.world.settle([job.node for job in jobs], done)
+                        tasks.cancel_scope.cancel()
+                        receive.close()
+                        with anyio.CancelScope(shield=True):
+                            await stream.aclose()
+        finally:
+            # in their order, for a replay: who came first may decide
+            self.note("arrived", nodes=[list(node) for node in done])
 
     async def extend(
         self,
@@ -373,8 +382,8 @@ class Run:
         Needs a model with PREFIX.
         """
         if tokens is not None:
-            if tokens < 1:
-                raise BadInput(f"tokens={tokens}: a step has at least one token")
+            if not isinstance(tokens, int) or tokens < 1:
+                raise BadInput(f"tokens={tokens!r}: a step has at least one token, a whole number")
             params["max_tokens"] = tokens
         jobs: list[_Job] = []
         place: dict[Node, int] = {}
@@ -416,6 +425,7 @@ class Run:
         k = self._children.get(sample.node, 0)
         self._children[sample.node] = k + 1
         lines, tops = sample.logprobs, sample.top_logprobs
+        known = 0.0 if not tokens else None if lines is None else float(lines[:tokens].sum())
         edited = replace(
             sample,
             node=(*sample.node, k),
@@ -424,9 +434,7 @@ class Run:
             tokens=tokens,
             logprobs=None if lines is None else lines[:tokens],
             top_logprobs=None if tops is None else tops[:tokens],
-            logprob=sample.logprob
-            if lines is None or kept == whole
-            else float(lines[:tokens].sum()),
+            logprob=sample.logprob if kept == whole else known,
         )
         self.world.samples[edited.node] = edited
         self.note("edit", node=edited.node, of=sample.node, kept=kept, added=add)
@@ -443,6 +451,9 @@ class Run:
         role: str = "main",
     ) -> Sample:
         """A sample that was written inside the model (``Run.inside``), or put together from others."""
+        if tokens < 0 or (logprobs is not None and len(logprobs) != tokens):
+            many = "none" if logprobs is None else len(logprobs)
+            raise BadInput(f"tokens={tokens}: at least 0, and as many as logprobs ({many})")
         sample = Sample(
             self._allocate(1)[0],
             text,
@@ -476,6 +487,8 @@ class Run:
         live: Any = self.model(model)
         if not hasattr(live, "inside"):
             raise MissingNeed(f"{live.name} has no inside: use fly, local or another with LOGITS")
+        if min(reads, writes) < 0:
+            raise BadInput(f"reads={reads} and writes={writes} are counts of at least 0")
         ticket = self._reserve(live.price.usage(reads, writes, calls=1))
         written, ended, since = 0, False, self.world.critical
 
@@ -483,6 +496,8 @@ class Run:
             nonlocal written
             if ended:
                 raise BudgetExhausted("cancelled")
+            if k < 0:
+                raise BadInput(f"{k} tokens cannot have been written")
             if written + k > writes:
                 raise BadInput(f"{written + k} tokens were written where {writes} were reserved")
             written += k

@@ -165,7 +165,8 @@ def fit_saturation_curve(
         )
     if (at <= 0).any() or (np.diff(at) <= 0).any():
         raise BadInput("x are units of compute: above 0, and rising")
-    if not table.mean() > 0 or table.min() < 0 or table.max() > 1:
+    # unbiased pass@N of none right is 0 but for rounding
+    if not table.mean() > 1e-12 or table.min() < 0 or table.max() > 1:
         raise BadInput("success lies in [0, 1], and some of it above 0: there is no curve to fit")
     rng = base.generator(seed)
     weights = np.vstack([np.ones(len(table)), stats.resample(len(table), draws, rng)]) / len(table)

@@ -22,6 +22,7 @@ import numpy as np
 from outthink.core.errors import BadInput
 from outthink.core.nouns import Floats
 from outthink.core.registry import register
+from outthink.select.logistic import fit_logistic, sigmoid
 from outthink.select.utilities import similarity_matrix
 
 #: of ``features``
@@ -53,10 +54,10 @@ def features(texts: Sequence[str], references: Sequence[str] | None = None) -> F
     return out
 
 
-def fit_pairs(x: Floats, same: Floats, ridge: float = 1e-3, steps: int = 50) -> tuple[float, ...]:
+def fit_pairs(x: Floats, same: Floats, ridge: float = 1e-3) -> tuple[float, ...]:
     """The weights ``(w_0, w)`` of greatest likelihood for ``x (pairs, features)``, both kinds alike.
 
-    By Newton's method; ``ridge`` per pair on ``w`` keeps them finite where one feature tells all.
+    A ``ridge`` per pair on ``w`` keeps them finite where one feature tells all.
     """
     y = np.asarray(same, dtype=np.float64)
     share = y.mean()
@@ -64,17 +65,8 @@ def fit_pairs(x: Floats, same: Floats, ridge: float = 1e-3, steps: int = 50) -> 
         raise BadInput("a pair judge is fitted to pairs of both kinds: ends that agree, and not")
     weight = np.where(y > 0.5, 0.5 / share, 0.5 / (1 - share)) / len(y)
     design = np.column_stack([np.ones(len(y)), x])
-    penalty = np.diag([0.0] + [ridge] * x.shape[1])
-    w = np.zeros(design.shape[1])
-    for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(design @ w, -30, 30)))
-        slope = design.T @ (weight * (y - p)) - penalty @ w
-        bend = (design * (weight * p * (1 - p))[:, None]).T @ design + penalty
-        move = np.linalg.lstsq(bend, slope, rcond=None)[0]
-        w = w + move
-        if np.abs(move).max() < 1e-10:
-            break
-    return tuple(float(v) for v in w)
+    penalty = np.array([0.0] + [ridge] * x.shape[1])
+    return tuple(float(v) for v in fit_logistic(design, y, penalty, weights=weight))
 
 
 @register("utility", "same_end")
@@ -102,5 +94,4 @@ class SameEnd:
 
     def matrix(self, texts: Sequence[str], references: Sequence[str]) -> Floats:
         """All pairs, ``(n, m)``."""
-        logits = features(texts, references) @ np.array(self.weights[1:]) + self.weights[0]
-        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -700, 700))))
+        return sigmoid(features(texts, references) @ np.array(self.weights[1:]) + self.weights[0])

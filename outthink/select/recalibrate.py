@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from outthink.core.nouns import Floats, Ints
+from outthink.select.logistic import fit_logistic, sigmoid
 from outthink.select.vote import support
 
 #: confidences are held this far from 0 and 1
@@ -50,8 +51,7 @@ def logit(p: Floats) -> Floats:
 
 def mapped(p: Floats, slope: float, offset: float) -> Floats:
     """``sigmoid(slope logit(p) + offset)``; NaN stays NaN."""
-    z = np.clip(slope * logit(p) + offset, -700.0, 700.0)
-    return np.asarray(1.0 / (1.0 + np.exp(-z)))
+    return sigmoid(slope * logit(p) + offset)
 
 
 def platt(confidence: Floats, labels: Floats) -> tuple[float, float]:
@@ -59,27 +59,9 @@ def platt(confidence: Floats, labels: Floats) -> tuple[float, float]:
 
     The least of the cross-entropy, summed over what has a label and a confidence, plus half the
     squared distance of (slope, offset) from (1, 0): with few labels it stays near what was said.
-    Newton's method; the loss is convex, and a step is halved until it helps.
     """
     c, y = np.asarray(confidence, np.float64).ravel(), np.asarray(labels, np.float64).ravel()
     known = np.isfinite(c) & np.isfinite(y)
     design = np.stack([logit(c[known]), np.ones(int(known.sum()))], axis=1)
-    y = y[known]
-
-    def loss(at: Floats) -> float:
-        z = design @ at
-        return float((np.logaddexp(0.0, z) - y * z).sum() + 0.5 * ((at - start) ** 2).sum())
-
-    start = np.array([1.0, 0.0])
-    now, value = start, loss(start)
-    for _ in range(100):
-        p = 1.0 / (1.0 + np.exp(-np.clip(design @ now, -700.0, 700.0)))
-        slope = design.T @ (p - y) + now - start
-        curve = (design * (p * (1.0 - p))[:, None]).T @ design + np.eye(2)
-        step = np.linalg.solve(curve, slope)
-        while (after := loss(now - step)) > value and np.abs(step).max() > 1e-12:
-            step = step / 2
-        if after > value or np.abs(step).max() < 1e-10:
-            break
-        now, value = now - step, after
-    return float(now[0]), float(now[1])
+    slope, offset = fit_logistic(design, y[known], np.ones(2), np.array([1.0, 0.0]))
+    return float(slope), float(offset)

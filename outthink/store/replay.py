@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _OUTSIDE = ("seconds", "interrupted", "cancelled")
 #: seconds without a stored sample after which such a run has reached its end again
 _QUIET = 0.3
+#: seconds that a sample waits at most for those that had come before it
+_LATE = 5.0
 
 
 class Replay(NamedTuple):
@@ -77,18 +79,30 @@ class StoreOnly:
         #: what was asked for that is not stored, for the note
         self.lacks = ""
 
-    def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
-        """Prompt tokens as the recorded run counted them."""
-        text = canonical([dict(m) for m in messages])
-        if not prefix and self._known is not None and text == self._first:
-            return int(self._known)
+    def _live(self) -> Any:
+        """The real model, opened once; ``False`` where it cannot be."""
         if self._counter is None:
             try:
                 self._counter = self._open()
             except (OutthinkError, OSError, ImportError):
                 self._counter = False
-        if self._counter:
-            return int(self._counter.count_tokens(messages, prefix))
+        return self._counter
+
+    @property
+    def inside(self) -> Any:
+        """The real model's inside: what is computed there is not stored, and is computed again."""
+        inside = getattr(self._live(), "inside", None)
+        if inside is None:
+            raise AttributeError("inside")
+        return inside
+
+    def count_tokens(self, messages: Sequence[Message], prefix: str = "") -> int:
+        """Prompt tokens as the recorded run counted them."""
+        text = canonical([dict(m) for m in messages])
+        if not prefix and self._known is not None and text == self._first:
+            return int(self._known)
+        if live := self._live():
+            return int(live.count_tokens(messages, prefix))
         scale = self._known / len(self._first.encode()) if self._known else 1.0
         size = len(text.encode("utf-8", "replace")) + len(prefix.encode("utf-8", "replace"))
         return math.ceil(size * scale)
@@ -168,8 +182,11 @@ class StoreOnly:
 class _ReadOnly:
     """The store without its pen, and without what it was given since: of calls that failed in the run."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, races: Sequence[Sequence[str]]) -> None:
         self.store, self.reads = store, 0
+        #: of the samples that came one by one: the race, and the place in it
+        self.turns = {name: (i, j) for i, race in enumerate(races) for j, name in enumerate(race)}
+        self.came = [0] * len(races)
         #: names of samples and digests of requests that the run did not get
         self.lacking: set[str] = set()
 
@@ -178,7 +195,15 @@ class _ReadOnly:
         if digest(request) in self.lacking:
             return {}
         wanted = [name for name in samples if name not in self.lacking]
-        return await self.store.get(model, request, wanted)
+        found = await self.store.get(model, request, wanted)
+        for name in wanted:
+            if name in self.turns:
+                race, place = self.turns[name]
+                with anyio.move_on_after(_LATE):
+                    while self.came[race] < place:
+                        await anyio.sleep(0.001)
+                self.came[race] += 1
+        return found
 
     async def put(self, model: str, request: str, records: Mapping[str, Record]) -> None:
         raise AssertionError("a replay writes nothing")
@@ -237,7 +262,10 @@ async def replay(
     elif isinstance(budget, str):
         budget = Budget.parse(budget)
     failed: dict[Any, Mapping[str, Any]] = {}
+    races: list[list[Node]] = []
     for event in await store.events_of(run):
+        if event["kind"] == "arrived":
+            races.append([tuple(node) for node in event["nodes"]])
         if event["kind"] in ("failure", "cancelled") and "cost" in event:
             failed |= {tuple(node): event for node in event["nodes"]}
             failed |= dict.fromkeys(event["texts"], event)
@@ -248,14 +276,22 @@ async def replay(
         found: Reader = reader_for(problem, reader or run.facts.get("reader"))
     else:
         found = reader
-    view = _ReadOnly(store)
+    same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget
+    races = races if same_spec else []
+    view = _ReadOnly(store, [[sample_name(run.seed, node) for node in race] for race in races])
     meter = Meter(budget)
     if "probe" in run.facts:
         # what the server could do was found out within the budget
         probe = Usage.from_json(run.facts["probe"])
         meter.charge(replace(probe, stored_calls=probe.calls))
-    live = Run(problem.public(), World(models, found, view), meter, run.seed)
-    same_spec = registry.spec_of(built) == run.strategy and budget.limits() == run.budget
+    there = {node for race in races for node in race}
+
+    async def settle(nodes: Sequence[Node], done: Mapping[Node, Any]) -> None:
+        with anyio.move_on_after(_LATE):
+            while any(node in there and node not in done for node in nodes):
+                await anyio.sleep(0.001)
+
+    live = Run(problem.public(), World(models, found, view, settle=settle), meter, run.seed)
     if same_spec:
         had = {sample.node for sample in await store.samples_of(run)}
         for what in failed:
@@ -328,6 +364,7 @@ class _Lent:
 
     def __init__(self, model: Any) -> None:
         self.count_tokens = model.count_tokens
+        self.inside = getattr(model, "inside", None)
 
     async def aclose(self) -> None:
         """Leave it open."""

@@ -211,3 +211,36 @@ def test_what_was_asked_for_comes_from_the_store_as_it_was(tmp_path):
     assert [stored for _, _, stored in seen] == [False, True]
     assert seen[0][0] == seen[1][0]
     np.testing.assert_array_equal(seen[0][1], seen[1][1])
+
+
+def test_the_log_probability_of_an_edited_text_is_that_of_what_was_drawn():
+    async def strategy(problem, run):
+        plain, told = await run.sample(), await run.sample(logprobs=True)
+        assert run.edit(plain, keep=5).logprob is None  # that of a part is not known
+        assert run.edit(plain, keep=0).logprob == 0.0
+        assert run.edit(told, keep=5).logprob == pytest.approx(told.logprobs[:1].sum(), abs=9)
+        begun = run.edit(run.root(), add="8 - 4 = 4\n")
+        (on,) = await run.extend([begun], stop=(), logprobs=True)
+        assert on.total_logprob == pytest.approx(on.trace().sum())
+        return Answer("x", "")
+
+    inside(strategy)
+
+
+def test_counts_that_cannot_be_are_refused():
+    async def strategy(problem, run):
+        for wrong in (
+            lambda: run.make("a", tokens=-1),
+            lambda: run.make("a", tokens=2, logprobs=np.zeros(3)),
+        ):
+            with pytest.raises(BadInput, match="tokens="):
+                wrong()
+        with pytest.raises(BadInput, match="reads=-1"):
+            await run.inside(lambda inside, wrote: 0, reads=-1)
+        with pytest.raises(BadInput, match="-2 tokens"):
+            await run.inside(lambda inside, wrote: wrote(-2), reads=1, writes=1)
+        with pytest.raises(BadInput, match=r"tokens=1\.5"):
+            await run.extend([run.root()], tokens=1.5)
+        return Answer("x", "")
+
+    inside(strategy)

@@ -119,3 +119,8 @@ def test_wrong_input_says_what_is_wrong():
         law.saturation(1.0)
     with pytest.raises(BadInput, match="at least 0"):
         law.predict(-1)
+
+
+def test_where_nothing_is_right_there_is_no_curve():
+    with pytest.raises(BadInput, match="no curve to fit"):
+        fit_saturation((np.array([4, 4]), np.array([0, 0])))

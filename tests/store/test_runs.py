@@ -534,3 +534,35 @@ def test_leaving_early_costs_the_same_in_a_replay(url):
         anyio.run(main)
     finally:
         entries("strategy").pop("test_first_two")
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    ["first_finish(n=2)", "short_m(n=4, m=2)", "self_consistency(n=12, stop=beta, width=4)",
+     "self_consistency(n=12, stop=window(size=3), width=8)"],
+)  # fmt: skip
+def test_a_race_is_replayed_in_the_order_in_which_its_samples_came(tmp_path, strategy):
+    async def main():
+        for seed in range(5):
+            url = str(tmp_path / f"{seed}.db")
+            model = f"simulated(accuracy=0.6, latency=0.003, spread=1.2, latency_seed={seed})"
+            answer = await asolve("q?", model=model, strategy=strategy, seed=seed, store=url)
+            store = await open_store(url)
+            found = await replay(store, answer.run)
+            await store.aclose()
+            assert found.same, found.differences
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("spec", ["value_of_computation(n=2)", "token_ensemble(models=[fly-xs])"])
+def test_what_was_computed_inside_a_model_is_computed_again(tmp_path, spec):
+    async def main():
+        question = "Ada has 8 stamps. Jade has 4 fewer than Ada. How many stamps has Jade?"
+        answer = await asolve(question, strategy=spec, store=str(tmp_path / "s.db"))
+        store = await open_store(str(tmp_path / "s.db"))
+        found = await replay(store, answer.run)
+        await store.aclose()
+        assert found.same, found.differences
+
+    anyio.run(main)

@@ -9,6 +9,7 @@ from outthink.api import Session
 from outthink.core.budget import Price
 from outthink.core.errors import BadInput, MissingNeed
 from outthink.core.model import Generation, Reply
+from outthink.core.registry import build
 from outthink.lab.stats import paired, wilson
 from outthink.tasks import chain
 from outthink.tasks import problems as problems_of
@@ -245,3 +246,19 @@ def test_that_no_sample_passed_is_said():
         "q?", model="simulated(answer=7)", strategy="best_of_n(n=2, verifier=exact(nonsense))"
     )
     assert any("no sample passed" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("selective(strategy=best_of_n, verifier=final_answer)", "best_of_n needs a verifier"),
+        ("selective(strategy=until_confident)", "until_confident needs a verifier"),
+        ("chops(judge=simulated_prm)", "writes none"),
+        ("model_switch(models=[simulated_prm])", "writes none"),
+    ],
+)
+def test_what_an_inner_part_lacks_is_said_before_anything_is_spent(spec, said):
+    model = build("simulated", "model").open()
+    with pytest.raises((BadInput, MissingNeed), match=said):
+        outthink.solve("q?", model=model, strategy=spec)
+    assert model.begun == 0
