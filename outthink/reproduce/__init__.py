@@ -63,6 +63,8 @@ def find(ident: str) -> Reproduction:
     """The reproduction of a system's id or name; ``BadInput`` names the nearest and all there are."""
     modules = known()
     wanted = ident.strip().upper()
+    if wanted[:1] == "S" and wanted[1:].isdecimal():
+        wanted = f"S{wanted[1:]:0>3}"
     if wanted not in modules:
         try:
             row = systems.find(ident)

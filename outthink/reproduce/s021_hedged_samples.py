@@ -40,7 +40,7 @@ CLAIMS = {
         text="Minimum Bayes risk under equality of answers is the majority vote",
         published="identity",
         source="arXiv 2310.01387, section 5",
-        setting="closed form: 20,000 pools of 1 to 12 samples in up to 5 classes",
+        setting="simulation: 20,000 pools of 1 to 12 samples in up to 5 classes",
         statistic="share of pools in which both choose the same sample",
         rule=agrees(1.0, 0.0),
     ),
