@@ -64,7 +64,7 @@ def find(ident: str) -> Reproduction:
     modules = known()
     wanted = ident.strip().upper()
     if wanted[:1] == "S" and wanted[1:].isdecimal():
-        wanted = f"S{wanted[1:]:0>3}"
+        wanted = ident = f"S{wanted[1:]:0>3}"
     if wanted not in modules:
         try:
             row = systems.find(ident)

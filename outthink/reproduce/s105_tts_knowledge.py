@@ -31,7 +31,7 @@ from outthink.tasks import problems as problems_of
 
 PAPER = "arXiv 2509.06861"
 RELEASED = "XuZhao0/tts-knowledge, released outputs, recounted"
-PUBLISHED = "published: counts of 800 SimpleQA questions a level, 5 models"
+PUBLISHED = "recorded: published counts of 800 SimpleQA questions a level, 5 models"
 SIMULATED = "simulation: 800 questions of which .3 are known, 5 levels of thinking"
 FLY = "live: fly(think=4) on chain easy, 200 test problems"
 #: shares right and wrong, by model, from the least thinking to the most

@@ -4,7 +4,7 @@ The paper groups 512 openings by a fine-tuned judge of pairs, finishes ten trace
 and keeps the accuracy of the vote with a fraction of the tokens.  Ten traces at random do that nearly
 as well, so what decides is a plain vote over random traces at equal tokens.  Here:
 
-- simulated: 64 traces of 12,000 tokens, openings of 500, a judge of the published AUROC; its tokens
+- simulation: 64 traces of 12,000 tokens, openings of 500, a judge of the published AUROC; its tokens
   (two openings a pair) left out, as in the paper, and counted;
 - fly, live: a judge fitted to openings of other questions (dev), and what it adds on test problems;
 - recorded: how many samples a vote needs (letters of names, 40 samples of each question).
@@ -38,7 +38,9 @@ from outthink.train.evaluate import Result
 
 Bools = npt.NDArray[np.bool_]
 PAPER = "arXiv 2510.08483v2, abstract"
-MADE = "simulated: 64 traces of 12,000 tokens, openings of 500, judge of AUROC .71, 3,000 questions"
+MADE = (
+    "simulation: 64 traces of 12,000 tokens, openings of 500, judge of AUROC .71, 3,000 questions"
+)
 FLY = "live: fly on chain medium, 80 test problems, 16 openings of 40 tokens, 6 of them finished"
 CONTROL = "control: a plain vote over random whole traces at equal tokens"
 LETTERS = "recorded: last letters, code-davinci, 500 questions x 40 samples"
@@ -92,7 +94,7 @@ CLAIMS = {
         text="A judge of shuffled labels knows nothing",
         published="AUROC .5",
         source="control",
-        setting="the same, the labels of all training pairs shuffled",
+        setting="live: the same, the labels of all training pairs shuffled",
         statistic="mean AUROC over shuffles",
         rule=agrees(0.5, 0.05),
     ),

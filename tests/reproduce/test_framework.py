@@ -158,7 +158,7 @@ def test_every_reproduction_is_of_a_known_system_and_has_what_it_needs_to_say():
 
 
 def test_an_unknown_id_gives_the_nearest_and_all():
-    with pytest.raises(BadInput, match=r"did you mean 'S053'.*S017, .*S053"):
+    with pytest.raises(BadInput, match=r"did you mean 'S055'.*S017, .*S053"):
         package.find("S0535")
     with pytest.raises(BadInput, match=r"S001 \(lacot\) has no reproduction; there are: S004"):
         package.find("S1")
@@ -236,7 +236,7 @@ def test_one_asked_for_by_name_has_to_run(call):
     assert "S148 cannot run: needs the recorded set chinchilla; --data FOLDER" in done.stderr
 
 
-@pytest.mark.parametrize("args", [("S53",), ("S001",), ("--all", "S053"), ("run",), ("tabel",)])
+@pytest.mark.parametrize("args", [("S0535",), ("S001",), ("--all", "S053"), ("run",), ("tabel",)])
 def test_wrong_input_ends_with_2(call, args):
     done = call(*args)
     assert done.exit_code == 2
