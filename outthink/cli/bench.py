@@ -191,8 +191,8 @@ def print_summary(screen: Console, summary: Mapping[str, Any], why: str | None =
     help="Spread the work over a Ray cluster; without an address, over one started here.",
 )  # fmt: skip
 @click.option(
-    "--processes", type=click.IntRange(min=1), metavar="N",
-    help="Processes, for a model that computes here, such as fly.  [default: this one]",
+    "--processes", type=click.IntRange(min=1), metavar="N", show_default="this one",
+    help="Processes, for a model that computes here, such as fly.",
 )  # fmt: skip
 @click.option("--report", "only", is_flag=True, help="Run nothing: report what DIR holds.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
