@@ -314,8 +314,9 @@ class Run:
         """``n`` samples as they finish, each a call of its own, at most ``width`` under way at once.
 
         Leaving the block cancels what is under way; it is charged for what it had written, or, of a
-        server that does not stream, for what it may have written at most.  The samples' nodes count up from ``run.place``; ``lost`` is given those whose call failed.
-        ``propose`` is as in ``gather``.
+        server that does not stream, for what it may have written at most.  The samples' nodes count
+        up from ``run.place``; ``lost`` is given those whose call failed.  ``propose`` is as in
+        ``gather``.
         """
         done: dict[Node, Sample] = {}
         self._propose_from(done, propose)
