@@ -223,6 +223,9 @@ def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
     spec = str(facts["example"])
     mark = "'" if '"' in spec else '"'
     quoted = spec if inner else f"{mark}{spec}{mark}"
+    if kind in ("stop", "utility"):
+        within = "self_consistency(n=16, stop=" if kind == "stop" else "mbr(n=8, utility="
+        option, quoted = "--strategy", f'"{within}{spec})"'
     example = Text.assemble(("  example  ", "dim"), f"{option} {quoted}")
     screen.print(example, soft_wrap=True)
 

@@ -8,12 +8,13 @@ while another exists.  ``ties`` says which of equally heavy answers wins: the on
 (``count``; then the first), the ``first`` to appear, the one with the best single ``score``, or a
 ``random`` one.
 
-With a ``stop`` the vote ends when its rule says so: ``beta`` (adaptive consistency, Aggarwal et al.,
-arXiv 2305.11860), ``window`` (early-stopping self-consistency, Li et al., arXiv 2401.10480), ``certain``
-(when nothing that is left could change the majority), ``share``.  Without ``width``, as many samples are
-drawn side by side as the rule cannot do without, so none is wasted; with it, so many are under way at
-once, and what is under way when the rule ends the vote is cancelled at the server.  Either way samples
-count in the order in which they were asked for: a quick answer has no more votes than a slow one.
+With a ``stop`` the vote ends when its rule says so: ``beta`` or, over all answers, ``dirichlet`` (adaptive
+consistency, Aggarwal et al., arXiv 2305.11860), ``window`` (early-stopping self-consistency, Li et al.,
+arXiv 2401.10480), ``certain`` (when nothing that is left could change the majority), ``share``.  Without
+``width``, as many samples are drawn side by side as the rule cannot do without, so none is wasted; with
+it, so many are under way at once, and what is under way when the rule ends the vote is cancelled at the
+server.  Either way samples count in the order in which they were asked for: a quick answer has no more
+votes than a slow one.
 
 Cost: n samples at most (and as many scores with ``weights``).
 """
