@@ -55,7 +55,7 @@ def test_the_order_of_the_samples_does_not_matter_but_for_ties(u, seed):
 
 @given(MATRICES)
 def test_a_candidate_among_its_own_references_changes_nothing(u):
-    u = np.array(u)
+    u = np.round(np.array(u), 6)  # what is less than that apart is level by rounding alone
     np.fill_diagonal(u, 1.0)
     n = len(u)
     others = (u.sum(axis=1) - 1.0) / max(n - 1, 1)

@@ -473,7 +473,7 @@ def test_what_the_store_gave_counts_when_the_call_is_cut(tmp_path, held):
 
     async def main():
         await solve(url, Toy(native_n=True), Vote(held))
-        cut = await solve(url, Toy(native_n=True, latency=5.0), Vote(9), "seconds=0.3")
+        cut = await solve(url, Toy(native_n=True, latency=9.0), Vote(9), "seconds=1")
         tokens = sum(s.tokens for s in cut.candidates)
         assert len(cut.candidates) == held
         assert cut.stopped == "seconds"

@@ -7,7 +7,7 @@ import pytest
 import outthink
 from outthink.core.errors import BadInput, MissingNeed
 from outthink.core.nouns import Score
-from outthink.core.registry import register
+from outthink.core.registry import entries, register
 from outthink.models.simulated import right_answer
 from outthink.select.best_of_majority import best_of_majority
 from outthink.tasks import chain
@@ -75,9 +75,12 @@ def test_a_verifier_that_loves_what_is_rare_misleads_best_of_n_and_not_this():
             return [Score(float(v - int(right_answer(QUESTION)))) for v in said]
 
     spec = "best_of_majority(n={n}, k={k}, alpha={alpha}, verifier=contrary)"
-    for seed in range(4):
-        assert solve(64, alpha=0.0, seed=seed, strategy=spec).answer != right_answer(QUESTION)
-        assert solve(64, alpha=0.2, seed=seed, strategy=spec).answer == right_answer(QUESTION)
+    try:
+        for seed in range(4):
+            assert solve(64, alpha=0.0, seed=seed, strategy=spec).answer != right_answer(QUESTION)
+            assert solve(64, alpha=0.2, seed=seed, strategy=spec).answer == right_answer(QUESTION)
+    finally:
+        entries("verifier").pop("contrary")
 
 
 def test_it_answers_an_easy_question_on_fly():
