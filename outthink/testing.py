@@ -47,6 +47,7 @@ from outthink.core.model import (
 from outthink.core.nouns import Answer, Floats, Ints, Problem, Sample, Score, text_of
 from outthink.core.registry import build, entries, spec_of
 from outthink.core.run import Run, World
+from outthink.lab.resample import Choose
 from outthink.models.simulated import Simulated, words
 
 T = TypeVar("T")
@@ -451,10 +452,6 @@ def _check_hostile(strategy: Any, spec: Any, vice: str) -> None:
     if trial.answer is not None:
         seen = trial.answer.usage.completion_tokens
         law(seen >= server.written, "hostile", f"{vice}: {seen} of {server.written} tokens charged")
-
-
-#: a choosing rule, as ``outthink.lab.resample`` replays it
-Choose = Callable[[Ints, Mapping[str, Floats], Floats, np.random.Generator], Ints]
 
 
 def check_rule(rule: Choose, scores: Sequence[str] = (), seed: int = 0) -> None:

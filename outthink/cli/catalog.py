@@ -28,6 +28,10 @@ SINGULAR = {
 }  # fmt: skip
 
 
+#: a strategy that shows where a part stands
+WITHIN = {"stop": "self_consistency(n=16, stop={})", "utility": "mbr(n=8, utility={})"}
+
+
 def entry_of(kind: str, name: str) -> Entry:
     """The registered entry; an unknown name answers with the nearest one."""
     from outthink.core import registry
@@ -218,14 +222,12 @@ def _print_one(screen: Console, kind: str, facts: Mapping[str, Any]) -> None:
         screen.print()
         show_table(screen, table)
     screen.print()
-    inner = kind in ("verifier", "stop", "utility")
-    option = "in a strategy:" if inner else f"--{kind}"
+    option = "in a strategy:" if kind == "verifier" else f"--{kind}"
     spec = str(facts["example"])
+    if kind in WITHIN:
+        option, spec = "--strategy", WITHIN[kind].format(spec)
     mark = "'" if '"' in spec else '"'
-    quoted = spec if inner else f"{mark}{spec}{mark}"
-    if kind in ("stop", "utility"):
-        within = "self_consistency(n=16, stop=" if kind == "stop" else "mbr(n=8, utility="
-        option, quoted = "--strategy", f'"{within}{spec})"'
+    quoted = spec if kind == "verifier" else f"{mark}{spec}{mark}"
     example = Text.assemble(("  example  ", "dim"), f"{option} {quoted}")
     screen.print(example, soft_wrap=True)
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from outthink.core.budget import Price, Reservation, Usage
 from outthink.core.errors import BadInput
 from outthink.core.nouns import Floats, Message, canonical
@@ -108,6 +110,15 @@ class Generation:
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: ``(tokens, k)``, falling along each row; -inf where a server gave fewer
     top_logprobs: Floats | None = None
+
+
+def falling(rows: Sequence[Sequence[float]], k: int) -> Floats:
+    """The ``k`` largest of each row in falling order, ``(rows, k)``; -inf where there are fewer."""
+    out = np.full((len(rows), k), -np.inf)
+    for line, row in zip(out, rows, strict=True):
+        best = sorted(row, reverse=True)[:k]
+        line[: len(best)] = best
+    return out
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import anyio
 import anyio.lowlevel
 
 from outthink.core.errors import BadInput
-from outthink.core.nouns import Problem
+from outthink.core.nouns import Answer, Problem
 from outthink.core.run import Reader
 from outthink.lab.rows import LETTERS
 from outthink.verify.extract import (
@@ -57,6 +57,14 @@ def check_gradable(problems: Iterable[Problem]) -> None:
 
 def _known(problem: Problem) -> bool:
     return bool(problem.checker or problem.tests or (problem.reference or "").strip())
+
+
+def held(answer: Answer, reader: TextReader) -> bool:
+    """Was an answer held back that stands in its text?  It is none, whatever the text says."""
+    if answer.answer is not None:
+        return False
+    cut = any(s.finish == "length" for s in answer.candidates if s.text == answer.text)
+    return reader.extract(answer.text, cut=cut) is not None
 
 
 async def grade(

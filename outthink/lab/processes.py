@@ -11,11 +11,12 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from outthink.core.errors import BadInput, WorldError
 from outthink.lab.bench import Executor, Job, Plan, here
@@ -55,39 +56,36 @@ def on_processes(workers: int | None = None) -> Executor:
         before = {name: os.environ.get(name) for name in worker_environment()}
         os.environ.update(worker_environment())
         pool = ProcessPoolExecutor(count, context, _settle, (places, count))
-        pending: list[Any] = []
+        waiting: set[Future[list[Group]]] = set()
         try:
-            pending += [pool.submit(batch, plan, some) for some in batches]
+            waiting |= {pool.submit(batch, plan, some) for some in batches}
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-            async with anyio.create_task_group() as tasks:
-
-                async def take(future: Any) -> None:
-                    while not future.done():
-                        await anyio.sleep(0.05)
+            while waiting:
+                ready, waiting = await anyio.to_thread.run_sync(_some, waiting)
+                for future in ready:
                     for group in future.result():
                         done(group)
-
-                for future in pending:
-                    tasks.start_soon(take, future)
-        except BaseExceptionGroup as group:
-            causes = group.exceptions
-            if any(isinstance(cause, BrokenProcessPool) for cause in causes):
-                raise WorldError(
-                    "a process of the bench died: run it again, it goes on from where it was"
-                ) from None
-            raise causes[0] from None
+        except BrokenProcessPool:
+            raise WorldError(
+                "a process of the bench died: run it again, it goes on from where it was"
+            ) from None
         finally:
-            if not all(future.done() for future in pending):
+            if not all(future.done() for future in waiting):
                 # ended early: a batch may take long, and what it had finished is in the store
                 for process in list((pool._processes or {}).values()):
                     process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
 
     return run
+
+
+def _some(waiting: set[Future[list[Group]]]) -> Any:
+    """What is done by now, or within half a second, and the rest."""
+    return wait(waiting, 0.5, FIRST_COMPLETED)
 
 
 def _settle(places: Any, count: int) -> None:

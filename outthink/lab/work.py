@@ -17,7 +17,7 @@ from outthink.core.errors import BadInput, NoSuchModel, NotAuthorised, OutthinkE
 from outthink.core.nouns import Answer, Problem, Sample, digest
 from outthink.core.registry import build
 from outthink.core.run import Run
-from outthink.lab.grade import grade
+from outthink.lab.grade import grade, held
 from outthink.lab.records import Arm, RunRow, SampleRow
 from outthink.verify.extract import TextReader, reader_for
 
@@ -139,10 +139,6 @@ class _Group:
         asked = (arm.strategy, arm.budget, model, self.problem.question, self.reader, self.seed)
         return digest("/".join(map(str, asked)))[:12]
 
-    def held(self, answer: Answer) -> bool:
-        """Was an answer held back that stands in its text?"""
-        return answer.answer is None and self.read(answer.text) is not None
-
     def read(self, text: str) -> str | None:
         """The answer in a text of the group, which may have been cut short."""
         sample = self.texts.get(text)
@@ -158,7 +154,11 @@ class _Group:
         for arm in arms:
             row, answer = self.done[arm.label]
             if answer is not None:
-                found = None if row.error else bool(right[answer.text]) and not self.held(answer)
+                found = (
+                    None
+                    if row.error
+                    else not held(answer, self.reader) and bool(right[answer.text])
+                )
                 candidates = tuple(number[s.text] for s in answer.candidates)
                 row = replace(row, right=found, candidates=candidates)
             runs.append(row)

@@ -428,8 +428,7 @@ class Engine(Doors):
         logp = torch.log_softmax(logits, dim=-1)
         if request.logit_bias:
             logits = logits.clone()
-            for token, value in request.logit_bias.items():
-                logits[:, token] += value
+            logits[:, list(request.logit_bias)] += logits.new_tensor([*request.logit_bias.values()])
         if request.temperature == 0:
             chosen = logits.argmax(dim=-1).tolist()
         else:

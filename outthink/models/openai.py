@@ -27,7 +27,16 @@ from outthink.core.errors import (
     TimedOut,
     Unreachable,
 )
-from outthink.core.model import LOGPROBS, PREFIX, SEEDS, Generation, Reply, Request, prompt_tokens
+from outthink.core.model import (
+    LOGPROBS,
+    PREFIX,
+    SEEDS,
+    Generation,
+    Reply,
+    Request,
+    falling,
+    prompt_tokens,
+)
 from outthink.core.nouns import Floats, Message, text_of
 from outthink.core.registry import fallback, register
 from outthink.models._server import (
@@ -495,16 +504,13 @@ def _tops(entries: Mapping[str, Any], k: int) -> Floats | None:
     """The ``k`` largest log-probabilities of each place, falling; -inf where the server gave fewer."""
     content = entries.get("content")
     if content:
-        rows = [[t["logprob"] for t in e.get("top_logprobs") or ()] for e in content]
+        rows = [[float(t["logprob"]) for t in e.get("top_logprobs") or ()] for e in content]
     else:  # of the completions endpoint: a mapping of tokens for each place
-        rows = [list((place or {}).values()) for place in entries.get("top_logprobs") or ()]
-    if not k or not any(rows):
-        return None
-    out = np.full((len(rows), k), -np.inf)
-    for line, row in zip(out, rows, strict=True):
-        best = sorted((float(v) for v in row), reverse=True)[:k]
-        line[: len(best)] = best
-    return out
+        rows = [
+            [float(v) for v in (place or {}).values()]
+            for place in entries.get("top_logprobs") or ()
+        ]
+    return falling(rows, k) if k and any(rows) else None
 
 
 def _own(text: str, max_tokens: int) -> int:

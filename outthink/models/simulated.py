@@ -41,6 +41,7 @@ from outthink.core.model import (
     Judged,
     Reply,
     Request,
+    falling,
     reading,
 )
 from outthink.core.nouns import Floats, Message, text_of
@@ -55,14 +56,13 @@ _NORMAL = NormalDist()
 
 def _tops(logprobs: Floats, k: int) -> Floats:
     """The ``k`` likeliest at each place: what was drawn, and others as likely that share the rest."""
-    out = np.full((len(logprobs), k), -np.inf)
-    for line, drawn in zip(out, logprobs, strict=True):
+    rows = list[list[float]]()
+    for drawn in logprobs:
         p = math.exp(drawn)
         others = min(max(round((1 - p) / p), 1), 1000) if p < 1 else 0
         share = math.log((1 - p) / others) if others else -math.inf
-        row = sorted([drawn] + [share] * min(others, k), reverse=True)[:k]
-        line[: len(row)] = row
-    return out
+        rows.append([drawn] + [share] * min(others, k))
+    return falling(rows, k)
 
 
 def question_of(messages: Sequence[Message]) -> str:

@@ -27,9 +27,9 @@ from outthink.reproduce.estimates import bootstrap, cell, difference, mean_line
 from outthink.reproduce.live import pools
 from outthink.reproduce.rules import above, below
 from outthink.select.calibration import auroc, brier, ece
-from outthink.select.confident import Stopped, first_agreed, first_sure
 from outthink.select.recalibrate import consistency, mapped, platt
 from outthink.stop.beta import Beta
+from outthink.stop.confident import Stopped, first_agreed, first_sure
 from outthink.stop.share import Share
 from outthink.tasks import problems as problems_of
 

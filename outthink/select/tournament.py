@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outthink.core.nouns import Floats, Ints
-from outthink.select.vote import elect, support
+from outthink.select.vote import able, elect, support
 
 Bools = npt.NDArray[np.bool_]
 
@@ -125,7 +125,7 @@ class League(_Core):
 
     def winner(self) -> Ints:
         """The one with the highest share; of equals the one who weighs most, then the earlier."""
-        able = (self.classes >= 0) | ~(self.classes >= 0).any(axis=-1, keepdims=True)
-        best = np.where(able, self.rates, -np.inf).max(axis=-1, keepdims=True)
-        level = able & np.isclose(self.rates, best, rtol=1e-12, atol=0.0)
+        may = able(self.classes)
+        best = np.where(may, self.rates, -np.inf).max(axis=-1, keepdims=True)
+        level = may & np.isclose(self.rates, best, rtol=1e-12, atol=0.0)
         return elect(np.where(level, self.weight, -np.inf), self.classes)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Floats, Ints
@@ -25,7 +26,7 @@ TIES: tuple[str, ...] = get_args(Ties)
 
 
 def _weights(classes: Ints, weights: Sequence[float] | Floats | None) -> Floats:
-    w = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = np.ones(classes.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if w.shape != classes.shape:
         raise ValueError(f"{len(classes)} samples and {len(w)} weights")
     return np.where(np.isfinite(w), np.maximum(w, 0.0), 0.0)
@@ -48,17 +49,21 @@ def tally(classes: Ints, weights: Sequence[float] | Floats | None = None) -> tup
     return (kinds[real], sums[real]) if real.any() else (kinds, sums)
 
 
+def able(classes: Ints) -> npt.NDArray[np.bool_]:
+    """Which samples ``(..., n)`` may win: those with an answer, or all of a row that has none."""
+    c = np.asarray(classes)
+    return np.asarray((c >= 0) | ~(c >= 0).any(axis=-1, keepdims=True))
+
+
 def support(classes: Ints, weights: Sequence[float] | Floats | None = None) -> Floats:
     """For each sample the total weight of its class: ``(..., n)`` of ``classes (..., n)``.
 
     What a vote compares.  0 for a text without an answer, unless its row holds nothing else.
     """
     c = np.asarray(classes)
-    w = np.ones(c.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    w = np.where(np.isfinite(w), np.maximum(w, 0.0), 0.0)
-    sums = np.einsum("...ij,...j->...i", c[..., :, None] == c[..., None, :], w)
-    counts = (c >= 0) | ~(c >= 0).any(axis=-1, keepdims=True)
-    return np.asarray(np.where(counts, sums, 0.0), dtype=np.float64)
+    same = c[..., :, None] == c[..., None, :]
+    sums = np.einsum("...ij,...j->...i", same, _weights(c, weights))
+    return np.asarray(np.where(able(c), sums, 0.0), dtype=np.float64)
 
 
 def elect(strength: Floats, classes: Ints) -> Ints:
@@ -67,11 +72,10 @@ def elect(strength: Floats, classes: Ints) -> Ints:
     Where no sample of a row has one, among all.  Values within 1e-12 of the largest are level with
     it, and NaN is less than all.
     """
-    c = np.asarray(classes)
-    able = (c >= 0) | ~(c >= 0).any(axis=-1, keepdims=True)
-    s = np.where(able & ~np.isnan(strength), strength, -np.inf)
+    may = able(classes)
+    s = np.where(may & ~np.isnan(strength), strength, -np.inf)
     top = s.max(axis=-1, keepdims=True)
-    level = able & (np.isclose(s, top, rtol=1e-12, atol=0.0) | (s == top))
+    level = may & (np.isclose(s, top, rtol=1e-12, atol=0.0) | (s == top))
     return np.asarray(level.argmax(axis=-1), dtype=np.int64)
 
 

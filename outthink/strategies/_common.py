@@ -190,7 +190,4 @@ async def draw_until(
         # what the budget kept from being made while this was decided was not needed
         run.limit = run.meter.overdrawn or before
         return drawn
-    drawn += [waiting[at] for at in sorted(waiting)]
-    if not drawn:
-        raise BudgetExhausted(run.limit or "calls")
-    return drawn
+    return present(run, [*drawn, *(waiting[at] for at in sorted(waiting))])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from outthink.core.errors import BudgetExhausted
 from outthink.core.nouns import Answer, Sample
 from outthink.core.run import Proposal, Run
 from outthink.select.short import short_vote
+from outthink.strategies._common import present
 
 
 def ended(sample: Sample) -> bool:
@@ -44,9 +44,7 @@ async def race(run: Run, n: int, m: int, propose: Proposal, **params: Any) -> li
             run.propose(await propose(_counting(done)))
             if sum(map(ended, done)) >= m:
                 break
-    if not done:
-        raise BudgetExhausted(lane.limit or "calls")
-    return _counting(done)
+    return _counting(present(lane, done))
 
 
 def _counting(done: Sequence[Sample]) -> list[Sample]:

@@ -27,7 +27,7 @@ from outthink.core.errors import BadInput, BudgetExhausted
 from outthink.core.nouns import Answer, Problem, Sample
 from outthink.core.registry import part, strategy
 from outthink.core.run import Run
-from outthink.select.confident import first_agreed, first_sure
+from outthink.stop.confident import first_agreed, first_sure
 from outthink.strategies._common import check, decide
 
 

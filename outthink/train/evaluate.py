@@ -16,6 +16,7 @@ import numpy as np
 from outthink.api import Session
 from outthink.core.budget import Budget
 from outthink.core.nouns import Answer, Floats
+from outthink.lab.grade import held
 from outthink.lab.stats import mean_interval, paired, wilson
 from outthink.select.coverage import pass_at_k
 from outthink.tasks import check
@@ -91,11 +92,11 @@ async def measure(
         async with anyio.create_task_group() as tasks:
             for i in range(len(problems)):
                 tasks.start_soon(one, i, slot)
-    results = []
+    results, read = [], TextReader(how=reader)
     for c, contender in enumerate(contenders):
         answers = [found[c, i] for i in range(len(problems))]
         graded = zip(answers, problems, strict=True)
-        right = [float(not held(a, reader) and check(p, a.text)) for a, p in graded]
+        right = [float(not held(a, read) and check(p, a.text)) for a, p in graded]
         results.append(
             Result(
                 contender,
@@ -107,14 +108,6 @@ async def measure(
             )
         )
     return results
-
-
-def held(answer: Answer, reader: str) -> bool:
-    """Was an answer held back that stands in its text?"""
-    if answer.answer is not None:
-        return False
-    cut = any(s.finish == "length" for s in answer.candidates if s.text == answer.text)
-    return TextReader(how=reader).extract(answer.text, cut=cut) is not None
 
 
 def coverage(result: Result, problems: Sequence[TaskProblem]) -> dict[int, float]:

@@ -8,10 +8,10 @@ from outthink.lab.resample import Vote, replay
 from outthink.select.best_of_majority import best_of_majority
 from outthink.select.certainty import borda_vote
 from outthink.select.confidence import confident
-from outthink.select.confident import first_sure
 from outthink.select.likelihood import path_weights
 from outthink.select.short import short_vote, shortest_majority
 from outthink.select.vote import elect, support
+from outthink.stop.confident import first_sure
 from outthink.testing import check_rule
 
 

@@ -8,7 +8,7 @@ import outthink
 from outthink.api import Session
 from outthink.core.errors import BadInput
 from outthink.models.simulated import right_answer
-from outthink.select.confident import first_agreed, first_sure
+from outthink.stop.confident import first_agreed, first_sure
 from outthink.testing import check_strategy
 
 INNER = "prm(model=simulated_prm)"

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outthink.select.best import best
-from outthink.select.confident import first_agreed, first_sure
 from outthink.select.vote import tally
 from outthink.stop.base import Running
+from outthink.stop.confident import first_agreed, first_sure
 from outthink.stop.share import Share
 
 ROWS = st.lists(

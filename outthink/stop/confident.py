@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outthink.core.nouns import Floats, Ints
-from outthink.select.vote import elect, support
+from outthink.select.vote import able, elect, support
 
 Bools = npt.NDArray[np.bool_]
 
@@ -52,9 +52,9 @@ def first_sure(classes: Ints, confidence: Floats, threshold: float) -> Stopped:
     reached = (s >= threshold) & (c >= 0)
     sure = np.asarray(reached.any(axis=-1))
     first = np.asarray(reached.argmax(axis=-1))
-    able = (c >= 0) | ~(c >= 0).any(axis=-1, keepdims=True)
-    known = np.where(able & ~np.isnan(s), s, -np.inf)
-    top = able & (known == known.max(axis=-1, keepdims=True))
+    may = able(c)
+    known = np.where(may & ~np.isnan(s), s, -np.inf)
+    top = may & (known == known.max(axis=-1, keepdims=True))
     best = elect(np.where(top, support(c, top.astype(np.float64)), -1.0), c)
     n = c.shape[-1]
     drawn = np.asarray(np.where(sure, first + 1, n), dtype=np.int64)
