@@ -81,6 +81,12 @@ def check_needs(strategy: Any, model: Model, probed: bool = True) -> None:
             )
 
 
+def reader_of(strategy: Any) -> str | None:
+    """The spec of the reader that the strategy's verifiers read answers by, where they agree."""
+    told = {v.reader for v in parts_of(strategy, "verifier") if hasattr(v, "reader")}
+    return told.pop() if len(told) == 1 else None
+
+
 def check_main(model: Model) -> None:
     """Raise ``BadInput`` for a model that writes nothing."""
     if REWARD in model.capabilities:
@@ -129,6 +135,8 @@ class Session:
     ``model`` is a spec, a model part, or an opened ``Model`` (which the caller closes).
     ``concurrency`` bounds the calls in flight over all runs.  ``reader`` says how answers are read
     and compared: a spec of ``outthink.verify.extract`` or an object; ``None`` reads what it finds.
+    ``opener`` gives the opened model of a model's part in a strategy, in place of opening it here; what
+    it gives is not closed here.
     """
 
     def __init__(
@@ -139,6 +147,7 @@ class Session:
         concurrency: int | None = None,
         reader: Reader | str | None = None,
         observer: Observer | None = None,
+        opener: Callable[[Any], Model] | None = None,
     ) -> None:
         whole = isinstance(concurrency, int) and not isinstance(concurrency, bool)
         if concurrency is not None and not (whole and concurrency >= 1):
@@ -154,8 +163,10 @@ class Session:
             raise BadInput(f"observer={observer!r}: a function of an event's kind and data")
         self._main = registry.build(model, "model") if not _is_open(model) else model
         self._store_given, self._reader_given = store, reader
-        self._concurrency, self._observer = concurrency, observer
+        self._concurrency, self._observer, self._opener = concurrency, observer, opener
         self._opened: dict[Any, Model] = {}
+        #: the models named in strategies that were found to suit, by the strategy
+        self._suited: dict[Any, dict[Any, Model]] = {}
         self._own: list[Model] = []
         self._limiter: anyio.Semaphore | None = None
         self.store: Memory | None = None
@@ -184,10 +195,31 @@ class Session:
             model: Model = spec
             return model
         if spec not in self._opened:
+            if self._opener is not None:
+                return self._opener(spec)
             model = spec.open()
             self._own.append(model)
             self._opened[spec] = model
         return self._opened[spec]
+
+    def _suit(self, built: Any, probed: bool) -> dict[Any, Model]:
+        """The opened models that a strategy names; raises ``BadInput`` where one cannot do its part."""
+        try:
+            known = self._suited.get(built)
+        except TypeError:  # a value in it cannot be looked up
+            known, kept = None, False
+        else:
+            kept = len(self._suited) < 1024
+        if known is not None:
+            return known
+        inner = {spec: self._open(spec) for spec in parts_of(built, "model")}
+        self._opened.update(inner)
+        check_needs(built, self.model, probed=probed)
+        check_verifiers(built, self._opened)
+        check_writers(built, self._opened)
+        if kept:
+            self._suited[built] = inner
+        return inner
 
     @property
     def model(self) -> Model:
@@ -206,8 +238,17 @@ class Session:
         run: str | None = None,
         observer: Observer | None = None,
         on_start: Callable[[Run], None] | None = None,
+        params: Mapping[str, Any] | None = None,
+        reader: Reader | str | None = None,
+        account: Meter | None = None,
+        record: bool = True,
     ) -> Answer:
-        """Run one strategy on one problem; see ``outthink.solve``."""
+        """Run one strategy on one problem; see ``outthink.solve``.
+
+        ``params`` are request parameters of every call that writes candidates (``top_p``, ``extra`` ...),
+        where the strategy says nothing else; ``reader`` goes before the session's.  ``account`` is a meter
+        that this run counts against too; without ``record`` nothing of it is remembered.
+        """
         from outthink.verify.extract import reader_for
 
         given = Problem.of(problem)
@@ -219,21 +260,17 @@ class Session:
         check_main(self.model)
         if isinstance(seed, bool) or not isinstance(seed, int) or abs(seed) >= 1 << 63:
             raise BadInput(f"seed={str(seed)[:40]}: a seed is a whole number of 63 bits")
-        for spec in parts_of(built, "model"):
-            self._opened[spec] = self._open(spec)
         prepare = getattr(self.model, "prepare", None)
-        check_needs(built, self.model, probed=prepare is None)
-        check_verifiers(built, self._opened)
-        check_writers(built, self._opened)
-        check_counted(limits, [self.model, *(self._opened[s] for s in parts_of(built, "model"))])
-        reader = self._reader_given
+        inner = self._suit(built, prepare is None)
+        check_counted(limits, [self.model, *inner.values()])
+        reader = self._reader_given if reader is None else reader
+        store = self.store if record else None
         if reader is None:
-            told = {v.reader for v in parts_of(built, "verifier") if hasattr(v, "reader")}
-            reader = told.pop() if len(told) == 1 else None
+            reader = reader_of(built)
         told_reader = reader
         if reader is None or isinstance(reader, str):
             reader = reader_for(given, reader)
-        meter = Meter(limits)
+        meter = Meter(limits, account)
         if prepare is not None:
             await prepare(needs_of(built), meter)
             if meter.deadline() > 0:
@@ -243,59 +280,55 @@ class Session:
         world = World(
             models=self._opened,
             reader=reader,
-            store=self.store,
+            store=store,
             observer=observer or self._observer,
             limiter=self._limiter,
+            params=params or {},
         )
         live = Run(given.public(), world, meter, seed)
         if meter.overdrawn:
             live.warn(f"the probe cost more than it may: overdraft of {meter.overdrawn}, run ended")
         if on_start:
             on_start(live)
-        facts: dict[str, Any] = {
-            "problem": _written(given),
-            "strategy": registry.spec_of(built),
-            "model": registry.spec_of(self._main)
-            if hasattr(self._main, "registered")
-            else self.model.name,
-            "budget": limits.limits(),
-            "seed": seed,
-            "model_facts": {
-                "main": {
-                    **facts_of(self.model),
-                    "prompt_tokens": self.model.count_tokens(given.messages),
+        named = hasattr(self._main, "registered")
+        spec = registry.spec_of(built)
+        model = registry.spec_of(self._main) if named else self.model.name
+        if store:
+            facts: dict[str, Any] = {
+                "problem": _written(given),
+                "strategy": spec,
+                "model": model,
+                "budget": limits.limits(),
+                "seed": seed,
+                "model_facts": {
+                    "main": {
+                        **facts_of(self.model),
+                        "prompt_tokens": self.model.count_tokens(given.messages),
+                    },
+                    **{registry.spec_of(s): facts_of(opened) for s, opened in inner.items()},
                 },
-                **{
-                    registry.spec_of(spec): facts_of(self._opened[spec])
-                    for spec in parts_of(built, "model")
-                },
-            },
-        }
-        if probe != Usage():
-            facts["probe"] = probe.to_json()
-        if given.tools:
-            facts["tools"] = [dict(t) for t in given.tools]
-        if isinstance(told_reader, str):
-            facts["reader"] = told_reader
-        if self.store:
-            await self.store.begin(name, facts)
+            }
+            if probe != Usage():
+                facts["probe"] = probe.to_json()
+            if given.tools:
+                facts["tools"] = [dict(t) for t in given.tools]
+            if isinstance(told_reader, str):
+                facts["reader"] = told_reader
+            if params:
+                facts["params"] = dict(params)
+            await store.begin(name, facts)
         answer, why = None, ""
         try:
-            answer = replace(
-                await execute(built, live),
-                run=name,
-                strategy=facts["strategy"],
-                model=facts["model"],
-            )
+            answer = replace(await execute(built, live), run=name, strategy=spec, model=model)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             raise
         finally:
-            if self.store:
+            if store:
                 with anyio.CancelScope(shield=True):
                     ended = answer.to_json() if answer else {"stopped": "failed", "error": why}
                     try:
-                        await self.store.finish(name, ended, trace_of(world))
+                        await store.finish(name, ended, trace_of(world))
                     except StoreError as error:
                         # an answer that is paid for is not lost to a full disk
                         if answer is None:

@@ -22,9 +22,9 @@ OLDEST = (3, 11)
 
 #: import name and distribution of what the core needs
 CORE = {
+    "aiohttp": "aiohttp",
     "anyio": "anyio",
     "click": "click",
-    "httpx": "httpx",
     "math_verify": "math-verify",
     "matplotlib": "matplotlib",
     "numpy": "numpy",
@@ -87,7 +87,7 @@ def core() -> Iterator[Check]:
                 f"pip install {distribution}",
             )
     if not broken:
-        names = ", ".join(f"{d} {_version(d)}" for d in ("numpy", "anyio", "httpx", "SQLAlchemy"))
+        names = ", ".join(f"{d} {_version(d)}" for d in ("numpy", "anyio", "aiohttp", "SQLAlchemy"))
         yield Check("libraries", "ok", names)
 
 

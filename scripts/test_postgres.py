@@ -108,6 +108,7 @@ def main() -> int:
             "pytest",
             "tests/store",
             "tests/lab/test_bench.py",
+            "tests/gateway/test_ledger.py",
             *sys.argv[1:],
         ]
         environment = {**os.environ, "OUTTHINK_TEST_POSTGRES": url}

@@ -134,7 +134,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom outthink.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "heavy = {'numpy', 'anyio', 'httpx', 'sqlalchemy', 'rich', 'matplotlib', 'torch'}\n"
+        "heavy = {'numpy', 'anyio', 'aiohttp', 'uvicorn', 'sqlalchemy', 'rich', 'matplotlib', 'torch'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     started = time.perf_counter()

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from outthink.cli import bench, catalog, fly, here, laws, plan, reproduce, runs, solve
+from outthink.cli import bench, catalog, fly, here, laws, plan, reproduce, runs, serve, solve
 from outthink.cli.base import app
 
 for section, commands in {
-    "Answer": (solve.solve,),
+    "Answer": (solve.solve, serve.serve),
     "Look up": (
         catalog.strategies,
         catalog.verifiers,

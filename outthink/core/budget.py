@@ -360,6 +360,15 @@ class Meter:
                 return limit
         return None
 
+    async def fund(self, cost: Usage) -> None:
+        """Have room for this cost, where what this meter may spend is lent to it piece by piece."""
+
+    async def secure(self, cost: Callable[[], Usage]) -> None:
+        """Have room for what will be reserved next in every meter of the chain that is funded."""
+        for meter in self.chain():
+            if type(meter).fund is not Meter.fund:
+                await meter.fund(cost())
+
     def reserve(self, cost: Usage) -> Reservation:
         """Claim the worst case of a call; raises ``BudgetExhausted`` when it does not fit."""
         limit = self.binding(cost)

@@ -42,7 +42,9 @@ class WorldError(OutthinkError):
 
 
 class ModelError(WorldError):
-    """A model could not answer."""
+    """A model could not answer; ``status`` is the HTTP status, where a server gave one."""
+
+    status: int | None = None
 
 
 class Broken(ModelError):

@@ -35,7 +35,8 @@ class Request:
     ``seeds`` holds one seed for each sample and ``nodes`` its place; ``stop`` strings end a sample
     and are not part of its text.  ``top_logprobs`` asks for the log-probabilities of so many of the
     likeliest tokens at each place (and for ``logprobs``); ``logit_bias`` adds to the logits of token
-    ids before the temperature divides them.  ``extra`` goes to a server as it is.
+    ids before the temperature divides them.  ``extra`` goes to a server as it is.  ``role`` says what
+    the texts are for (as ``Sample.role``); it is no part of the key.
     """
 
     messages: tuple[Message, ...]
@@ -53,6 +54,7 @@ class Request:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     tools: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    role: str = "main"
 
     def __post_init__(self) -> None:
         whole = {"max_tokens": 1, "n": 1, "top_k": 0, "top_logprobs": 0}

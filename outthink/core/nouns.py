@@ -230,6 +230,7 @@ class Answer:
     ``stopped`` why the run ended: ``"finished"``, the name of a limit, ``"interrupted"`` (Ctrl-C),
     ``"cancelled"`` or the reason given to ``run.cancel``, ``"error"``; of a replay also ``"store"``.
     ``submissions`` are the texts handed in where a strategy may hand in several (pass@k), best first.
+    ``sample`` is the one whose text it is, where it is that of one sample.
     ``critical_seconds`` is the longest chain of calls that waited for one another: what the run takes
     where nothing else does, each call as long as it took when it was made (also one from the store).
     """
@@ -250,6 +251,7 @@ class Answer:
     seed: int = 0
     notes: tuple[str, ...] = ()
     submissions: tuple[str, ...] = ()
+    sample: Sample | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as the command line's ``--json`` prints them."""

@@ -12,6 +12,7 @@ which samples come back, so answers and usage repeat under any concurrency.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import math
@@ -73,7 +74,8 @@ class Reader(Protocol):
     def extract(self, text: str) -> str | None:
         """The answer in a text, or ``None``.
 
-        A reader may take ``cut=True`` too, for a text that ``max_tokens`` cut short.
+        A reader may take ``cut=True`` too, for a text that ``max_tokens`` cut short; one with a method
+        ``read(sample)`` is asked that instead, where an answer is more than text (a tool call).
         """
         ...
 
@@ -144,18 +146,34 @@ class World:
     critical: float = 0.0
     #: in a replay: waits for those of these samples of a race that had come in the recorded run
     settle: Callable[[Sequence[Node], Mapping[Node, Sample]], Awaitable[None]] | None = None
+    #: request parameters of every call that writes candidates (role "main"), where the strategy says
+    #: nothing else; ``extra`` is joined, and the smaller ``max_tokens`` holds
+    params: Mapping[str, Any] = field(default_factory=dict)
     _read: dict[Sample, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._knows_cut = "cut" in inspect.signature(self.reader.extract).parameters
+        self._knows_cut = _knows_cut(self.reader.extract)
+        self._reads: Any = getattr(self.reader, "read", None)
 
     def read(self, sample: Sample) -> str | None:
         """The answer in a sample, or ``None``; each is read once."""
         if sample not in self._read:
+            if self._reads is not None:
+                self._read[sample] = self._reads(sample)
+                return self._read[sample]
             extract: Any = self.reader.extract
             cut = sample.finish == "length" and self._knows_cut
             self._read[sample] = extract(sample.text, cut=True) if cut else extract(sample.text)
         return self._read[sample]
+
+
+def _knows_cut(extract: Callable[..., str | None]) -> bool:
+    return "cut" in _parameters(getattr(extract, "__func__", extract))
+
+
+@functools.lru_cache(maxsize=256)
+def _parameters(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 @dataclass(frozen=True)
@@ -490,7 +508,7 @@ class Run:
             raise MissingNeed(f"{live.name} has no inside: use fly, local or another with LOGITS")
         if min(reads, writes) < 0:
             raise BadInput(f"reads={reads} and writes={writes} are counts of at least 0")
-        ticket = self._reserve(live.price.usage(reads, writes, calls=1))
+        ticket = await self._reserve(live.price.usage(reads, writes, calls=1))
         written, ended, since = 0, False, self.world.critical
 
         def wrote(k: int) -> None:
@@ -572,7 +590,7 @@ class Run:
         try:
             for call in calls:
                 read = sum(costs[i].prompt_tokens for i in call)
-                tickets.append(self._reserve(live.price.usage(read, 0, calls=1)))
+                tickets.append(await self._reserve(live.price.usage(read, 0, calls=1)))
             with _unwrapped(), self._in_time():
                 async with anyio.create_task_group() as tasks:
                     for call, ticket in zip(calls, tickets, strict=True):
@@ -699,6 +717,7 @@ class Run:
         return Answer(
             answer=pool.answers[chosen],
             text=pool.samples[chosen].text,
+            sample=pool.samples[chosen],
             confidence=confidence,
             distribution=dict(sorted(shares.items(), key=lambda item: -item[1])),
             candidates=pool.samples,
@@ -748,7 +767,8 @@ class Run:
     def _slot(self) -> contextlib.AbstractAsyncContextManager[Any]:
         return self.world.limiter if self.world.limiter else contextlib.nullcontext()
 
-    def _reserve(self, cost: Usage) -> Reservation:
+    async def _reserve(self, cost: Usage) -> Reservation:
+        await self.meter.secure(lambda: cost)
         try:
             return self.meter.reserve(cost)
         except BudgetExhausted as error:
@@ -892,13 +912,15 @@ class Run:
         With a ``lane`` each is a call of its own, and as many are under way as it has room for.
         """
         model = self.model(role)
-        settings = dict(params)
+        settings = self._settings(role, params)
         max_tokens = int(settings.pop("max_tokens", None) or model.max_tokens)
         tools = settings.get("tools", self.problem.tools)
         pending, made, last = list(jobs), 0, None
         failures: list[ModelError] = []
         while pending and self._reason is None:
-            wave = self._admit(pending, model, max_tokens, tools, lane is not None)
+            apart, now = lane is not None, tuple(pending)
+            await self.meter.secure(lambda: _worst(model, now, max_tokens, tools, apart))  # noqa: B023
+            wave = self._admit(pending, model, max_tokens, tools, apart)
             if not wave:
                 if self.meter.busy():
                     await self._settled()
@@ -950,6 +972,22 @@ class Run:
                 raise last
             self.warn(f"{len(failures)} calls failed, the rest was used: {last}")
 
+    @staticmethod
+    def _candidate(role: Any, params: Mapping[str, Any]) -> bool:
+        """Are these calls for candidates: texts of the run's own model that may be the answer?"""
+        return bool(role == "main" and params.get("role", "main") == "main")
+
+    def _settings(self, role: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a call: the strategy's, and for candidates those of ``World.params``."""
+        given = self.world.params
+        if not given or not self._candidate(role, params):
+            return dict(params)
+        said = {k: v for k, v in params.items() if v is not None}
+        limits = [p["max_tokens"] for p in (given, said) if p.get("max_tokens")]
+        extra = {**given.get("extra", {}), **said.get("extra", {})}
+        out = {**given, **said, "extra": extra}
+        return {**out, "max_tokens": min(limits)} if limits else out
+
     async def _settled(self) -> None:
         """Wait until another claim on this budget is closed."""
         event = anyio.Event()
@@ -968,6 +1006,7 @@ class Run:
     ) -> list[_Job]:
         """One call for the samples of ``group``; returns those that it did not give."""
         stop = tuple(settings.get("stop", ()))
+        role = str(settings.get("role") or (role if isinstance(role, str) else _label(role)))
         request = Request(
             messages=group[0].messages,
             prefix=group[0].prefix,
@@ -978,9 +1017,10 @@ class Run:
             nodes=tuple(job.node for job in group),
             **{k: v for k, v in settings.items() if k not in ("stop", "tools", "role")},
             stop=stop,
+            role=role,
         )
-        key, store = request.key(), self.world.store
-        role = str(settings.get("role") or (role if isinstance(role, str) else _label(role)))
+        store = self.world.store
+        key = request.key() if store else ""
         index = {sample_name(self.seed, job.node): job for job in group}
         used, known = Usage(), list[Usage]()
         sending = counted = False
@@ -1029,15 +1069,16 @@ class Run:
                     if len(given) < len(missing):
                         model.native_n = False
                         self.note("n ignored", asked=len(missing), given=len(given))
-                    mark = {"short": next(iter(missing))} if len(given) < len(missing) else {}
-                    records: dict[str, Record] = {}
-                    for i, (name, generation) in enumerate(zip(missing, given, strict=False)):
-                        share = _share(model, reply, i, len(given))
-                        usage = {**_kept(share, ticket, seconds), **mark}
-                        records[name] = Record(_written(generation), usage)
                     earlier: Mapping[str, Record] = {}
                     try:
                         if store:
+                            mark = {"short": next(iter(missing))}
+                            records: dict[str, Record] = {}
+                            for i, (name, one) in enumerate(zip(missing, given, strict=False)):
+                                usage = _kept(_share(model, reply, i, len(given)), ticket, seconds)
+                                if len(given) < len(missing):
+                                    usage |= mark
+                                records[name] = Record(_written(one), usage)
                             earlier = await store.put(model.name, key, records) or {}
                     finally:  # what is paid for is used even where it could not be kept
                         for name, generation in zip(missing, given, strict=False):
@@ -1133,6 +1174,23 @@ class Run:
         self.world.samples[sample.node] = sample
         emit(sample)
         self.note("sample", node=sample.node, tokens=sample.tokens, finish=finish, text=delta)
+
+
+def _worst(
+    model: Model, jobs: Sequence[_Job], max_tokens: int, tools: Sequence[Any], apart: bool
+) -> Usage:
+    """What these samples cost at most, all of them."""
+    calls, prompts, counted = 0, 0, dict[str, int]()
+    before: _Job | None = None
+    for job in jobs:
+        mark = f"{id(job.messages)}/{job.prefix}"
+        if mark not in counted:
+            counted[mark] = prompt_tokens(model, job.messages, job.prefix, tools)
+        same = before and before.messages is job.messages and before.prefix == job.prefix
+        if apart or not model.native_n or not same:
+            calls, prompts = calls + 1, prompts + counted[mark]
+        before = job
+    return model.price.usage(prompts, max_tokens * len(jobs), calls=calls)
 
 
 def _counted(model: Model, reply: Reply, request: Request) -> Reply:

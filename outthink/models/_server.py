@@ -1,26 +1,22 @@
-"""The connection to an OpenAI-compatible server: one pooled client, errors by cause, retries.
+"""An OpenAI-compatible server as the models ask it: errors by cause, JSON and events, retries.
 
-This is the only place where requests are sent and made again.  Every further attempt is asked of the
-meter.  The key is read from the environment and never leaves the ``Authorization`` header.
+Requests are sent by ``_wire`` and made again here only.  Every further attempt is asked of the meter.
+Keys are read from the environment, or given with an endpoint, and never leave the ``Authorization``
+header.
 """
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import json
 import math
 import os
 import random
 import re
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
-import httpx
 
 from outthink.core.budget import Reservation, Usage
 from outthink.core.errors import (
@@ -37,15 +33,19 @@ from outthink.core.errors import (
     Unreachable,
 )
 from outthink.core.nouns import Message, read_json
+from outthink.models._endpoint import Endpoint as Endpoint
+from outthink.models._endpoint import check_key, check_url, retry_after
+from outthink.models._wire import ASKED, SECRET, Exchange, Headers, Transport, Wire, too_long
 
 T = TypeVar("T")
 
 DEFAULT_URL = "https://api.openai.com/v1"
-LOCAL = ("127.0.0.1", "localhost", "::1")
 #: what may be well the next time
 PASSING = (RateLimited, ServerFailed, Unreachable, TimedOut, Malformed)
 
 
+NONE: Headers = {}
+JSON: Headers = {"Content-Type": "application/json"}
 #: bytes of an answer that are read at most, and how many more for each token asked for
 BODY, TOKEN = 1 << 25, 1 << 10
 #: what the template of a chat may add to a message, and to the whole
@@ -112,26 +112,6 @@ def count(values: Any, name: str) -> int | None:
     return int(found) if 0 <= found < 1 << 53 else None
 
 
-def check_url(url: str, where: str) -> None:
-    """Raise ``BadInput`` for what is no address of a server; a secret in it is not repeated."""
-    shown = repr(url.rpartition("@")[2] if "@" in url else url)[:120]
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        known = known and bool(httpx.URL(url).host)
-    except (ValueError, httpx.InvalidURL):
-        raise BadInput(f"{where}={shown} is no address of a server") from None
-    if not known or not url.isprintable() or " " in url:
-        raise BadInput(f"{where}={shown} must begin with http:// or https:// and name a host")
-    if parts.username is not None or parts.password is not None:
-        raise BadInput(
-            f"{where}: put no name or password into the address (of {shown}): a key belongs into "
-            "the variable that api_key_env names"
-        )
-    if parts.query or parts.fragment:
-        raise BadInput(f"{where}={shown}: an address ends before '?' and '#'")
-
-
 @dataclass(frozen=True)
 class Address:
     """Where a server is, how it is asked, and for how long (seconds)."""
@@ -153,112 +133,116 @@ class Address:
                 raise BadInput(f"{who}: {name}={getattr(self, name)} must be above 0")
 
 
-class Server:
-    """A live connection; ``transport`` is a seam that a test can replace with a function."""
+class Server(Wire):
+    """A live model behind one server, or behind several that serve the same: ``endpoints``.
+
+    Without them the server and its key are those that ``address`` and the environment name; with them
+    nothing is read from the environment but proxies and certificates.  ``transport`` is a seam that a
+    test can replace.
+    """
 
     def __init__(
-        self, address: Address, model: str, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        address: Address,
+        model: str,
+        transport: Transport | None = None,
+        endpoints: Sequence[Endpoint] = (),
     ) -> None:
         self.address = address
+        self._key_from = "" if endpoints else address.api_key_env
+        if not endpoints:
+            endpoints = [self._named(address, model, transport is not None)]
+            #: what tells this server from others in the store, and what errors call it
+            self.place = endpoints[0].base.partition("://")[2]
+            self.host = endpoints[0].host
+        else:
+            self.place = self.host = model
+        try:
+            super().__init__(endpoints, address.connect_seconds, address.read_seconds, transport)
+        except BadInput as error:
+            raise BadInput(f"{model}: {error}") from None
+
+    @staticmethod
+    def _named(address: Address, model: str, replaced: bool) -> Endpoint:
+        """The endpoint that an address and the environment name."""
         base = address.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
         if address.base_url is None:
             check_url(base, "OPENAI_BASE_URL")
-        self.base = base.rstrip("/")
-        self.host = urlsplit(self.base).netloc
-        #: what tells this server from others in the store
-        self.place = self.base.partition("://")[2]
-        self._key = os.environ.get(address.api_key_env, "").strip()
-        if not (self._key.isascii() and self._key.isprintable() and " " not in self._key):
-            raise BadInput(
-                f"{model}: the key in {address.api_key_env} holds a space or a character that a key "
-                "cannot have: set it anew"
-            )
-        local = (urlsplit(self.base).hostname or "") in LOCAL
-        if not self._key and not local and transport is None:
-            told = f"{model}: no key for {self.host}: set {address.api_key_env}"
+        key = os.environ.get(address.api_key_env, "").strip()
+        check_key(key, f"{model}: the key in {address.api_key_env}")
+        endpoint = Endpoint(base, key)
+        if not key and not endpoint.local and not replaced:
+            told = f"{model}: no key for {endpoint.host}: set {address.api_key_env}"
             if address.base_url is None:
                 told += (
                     " (a name that outthink does not know is a model of the default server; "
                     "'outthink models' lists those that it knows)"
                 )
             raise MissingNeed(told)
-        headers = {"Accept-Encoding": "identity"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        try:
-            self.client = httpx.AsyncClient(
-                headers=headers,
-                timeout=httpx.Timeout(
-                    address.read_seconds, connect=address.connect_seconds, pool=None
-                ),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=1024),
-                transport=transport,
-                trust_env=not local,
-            )
-        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-            told = f"{type(error).__name__}: {self.clean(str(error))}"
-            raise BadInput(
-                f"{model}: the proxy or the certificates that the environment names cannot be used "
-                f"({told})"
-            ) from None
+        return endpoint
 
-    @contextlib.asynccontextmanager
-    async def send(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx.Response]:
-        """The answer of ``base`` + ``path`` to a body, to be read; the ``ModelError`` of its cause."""
-        raw = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str)
-        try:
-            async with self.client.stream(
-                "POST",
-                self.base + path,
-                content=raw.encode("utf-8", errors="replace"),
-                headers={"Content-Type": "application/json"},
-            ) as response:
-                if response.status_code >= 300:
-                    told = (await self._body(response, BODY)).decode("utf-8", errors="replace")
-                    self.refuse(response.status_code, response.headers, told)
-                yield response
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-            raise self.failure(error) from None
+    def exchange(
+        self,
+        path: str,
+        content_of: Callable[[Endpoint], bytes],
+        headers: Headers = NONE,
+        method: str = "POST",
+    ) -> Exchange:
+        """Raw access: a request, and its answer as it comes, whatever its status.
 
-    async def _parts(self, response: httpx.Response, most: int) -> AsyncIterator[bytes]:
-        """The bytes of an answer as they come; raises ``Malformed`` beyond ``most``."""
-        packed = response.headers.get("content-encoding", "identity").strip().lower()
+        ``content_of`` gives the body for the endpoint that is picked (its ``model`` may have another
+        name there).  ``headers`` are the caller's, safe to pass on; an ``Authorization`` among them is
+        not, and the endpoint's takes its place.  A connection that cannot be made is made to another
+        endpoint; nothing is sent twice.  A key that comes back in a part is starred out.
+
+        Raises ``Unreachable`` or ``TimedOut`` where no endpoint answers or the answer breaks off.
+        """
+        return Exchange(self, path, content_of, headers, method, secret=True)
+
+    def _send(self, path: str, body: Mapping[str, Any]) -> Exchange:
+        """The exchange of a body in JSON."""
+
+        def content_of(endpoint: Endpoint) -> bytes:
+            named = body if endpoint.model is None else {**body, "model": endpoint.model}
+            raw = json.dumps(named, ensure_ascii=False, separators=(",", ":"), default=str)
+            return raw.encode("utf-8", errors="replace")
+
+        return Exchange(self, path, content_of, JSON, "POST")
+
+    async def _accept(self, answer: Exchange) -> None:
+        """Raise the error of an answer that is none."""
+        packed = answer.headers.get("Content-Encoding", "identity").strip().lower()
         if packed not in ("", "identity"):
             # it was asked not to, and a few bytes may unpack to gigabytes
             raise Malformed(
-                f"{self.host}: the answer is packed ({packed[:40]}), which was not asked"
+                f"{answer.endpoint.host}: the answer is packed ({packed[:40]}), which was not asked"
             )
-        size = 0
-        async for part in response.aiter_bytes():
-            if (size := size + len(part)) > most:
-                raise Malformed(f"{self.host}: the answer is longer than {most >> 20} MiB")
-            yield part
+        if answer.status >= 300:
+            told = (await self._body(answer, BODY)).decode("utf-8", errors="replace")
+            self.refuse(answer.status, answer.headers, told, answer.endpoint.host)
 
-    async def _body(self, response: httpx.Response, most: int) -> bytes:
-        return self._redacted(b"".join([part async for part in self._parts(response, most)]))
-
-    def _redacted(self, raw: bytes) -> bytes:
-        """What came, without the key: a server may send it back.  Short ones are no secrets."""
-        return raw.replace(self._key.encode(), b"[key]") if len(self._key) >= 16 else raw
+    async def _body(self, answer: Exchange, most: int) -> bytes:
+        return _redacted(await answer.read(most), answer.endpoint)
 
     async def post(self, path: str, body: Mapping[str, Any], tokens: int = 0) -> Any:
         """Send a body to ``base`` + ``path``; the JSON that comes back, of some ``tokens``.
 
         Raises the ``ModelError`` of the cause.
         """
-        async with self.send(path, body) as response:
-            raw = await self._body(response, BODY + TOKEN * tokens)
+        async with self._send(path, body) as answer:
+            await self._accept(answer)
+            raw = await self._body(answer, BODY + TOKEN * tokens)
         try:
             data = read_json(raw)
         except ValueError:
             shown = self.clean(raw.decode("utf-8", errors="replace"))
-            raise Malformed(f"{self.host}: the answer is not JSON: {shown}") from None
-        return self._faultless(data)
+            raise Malformed(f"{answer.endpoint.host}: the answer is not JSON: {shown}") from None
+        return self._faultless(data, answer.endpoint)
 
-    def _faultless(self, data: Any) -> Any:
+    def _faultless(self, data: Any, endpoint: Endpoint) -> Any:
         """What came, unless it is an error that a server sends as if all were well."""
         if isinstance(data, dict) and data.get("error"):
-            raise ServerFailed(f"{self.host}: {self.told(data)}")
+            raise ServerFailed(f"{endpoint.host}: {self.told(data)}")
         return data
 
     async def events(
@@ -269,55 +253,39 @@ class Server:
         Lines end with LF, CR or both; the lines of an event's data belong together, and an event on one
         line needs no blank line after it.  A plain JSON answer is an event.
         """
-        async with self.send(path, body) as response:
-            most = BODY + TOKEN * tokens
-            if "json" in response.headers.get("content-type", "").lower():
-                yield self._event((await self._body(response, most)).decode("utf-8", "replace"))
+        async with self._send(path, body) as answer:
+            await self._accept(answer)
+            most, endpoint = BODY + TOKEN * tokens, answer.endpoint
+            if "json" in answer.headers.get("Content-Type", "").lower():
+                whole = await self._body(answer, most)
+                yield self._event(whole.decode("utf-8", "replace"), endpoint)
                 return
             pending: list[str] = []
-            async for line in self._lines(response, most):
+            async for line in _lines(answer, most):
                 if line.startswith("data:"):
                     data = line[5:].removeprefix(" ")
                     if data.strip() == "[DONE]":
                         break
                     if len(pending) == 1 and _is_json(pending[0]):
-                        yield self._event(pending.pop())
+                        yield self._event(pending.pop(), endpoint)
                     pending.append(data)
                 elif not line and pending:
                     text, pending = "\n".join(pending), []
                     if text.strip():
-                        yield self._event(text)
+                        yield self._event(text, endpoint)
             if "".join(pending).strip():
-                yield self._event("\n".join(pending))
+                yield self._event("\n".join(pending), endpoint)
 
-    def _event(self, text: str) -> dict[str, Any]:
+    def _event(self, text: str, endpoint: Endpoint) -> dict[str, Any]:
         """The event that a text is."""
         try:
             value = read_json(text)
         except ValueError:
-            raise Malformed(f"{self.host}: a broken event in the stream") from None
+            raise Malformed(f"{endpoint.host}: a broken event in the stream") from None
         if not isinstance(value, dict):
-            raise Malformed(f"{self.host}: an event in the stream that is no object")
-        event: dict[str, Any] = self._faultless(value)
+            raise Malformed(f"{endpoint.host}: an event in the stream that is no object")
+        event: dict[str, Any] = self._faultless(value, endpoint)
         return event
-
-    async def _lines(self, response: httpx.Response, most: int) -> AsyncIterator[str]:
-        rest, first = list[bytes](), True
-        async for part in self._parts(response, most):
-            rest.append(part)
-            if b"\n" not in part and b"\r" not in part:
-                continue
-            data = b"".join(rest)
-            if first:
-                data, first = data.removeprefix(b"\xef\xbb\xbf"), False
-            # a CR at the end may be half of CR LF
-            held = len(data) - data.endswith(b"\r")
-            *lines, last = re.split(rb"\r\n|\n|\r", data[:held])
-            rest = [last + data[held:]]
-            for line in lines:
-                yield self._redacted(line).decode("utf-8", errors="replace")
-        for line in re.split(rb"\r\n|\n|\r", b"".join(rest).removesuffix(b"\r")):
-            yield self._redacted(line).decode("utf-8", errors="replace")
 
     async def insist(
         self,
@@ -328,9 +296,24 @@ class Server:
         """Attempt a call until it succeeds, ``retries`` times more at most.
 
         An attempt after which the server may have worked (no answer in time, a broken connection, an
-        answer that cannot be read) is charged as what it may have cost at most.  ``adapt`` is told what
-        a refusal says and answers whether another attempt would now differ.
+        answer that cannot be read) is charged as what it may have cost at most.  A further attempt goes
+        to an endpoint that was not asked yet, where one is well.  ``adapt`` is told what a refusal says
+        and answers whether another attempt would now differ.
         """
+        asked: set[Endpoint] | None = set() if len(self.endpoints) > 1 else None
+        before = ASKED.set(asked)
+        try:
+            return await self._insist(ticket, attempt, adapt, asked)
+        finally:
+            ASKED.reset(before)
+
+    async def _insist(
+        self,
+        ticket: Reservation,
+        attempt: Callable[[], Awaitable[T]],
+        adapt: Callable[[str], bool] | None,
+        asked: set[Endpoint] | None,
+    ) -> T:
         failed = 0
         while True:
             try:
@@ -342,7 +325,9 @@ class Server:
                 ticket.partial, ticket.failure = replace(lost, calls=1), str(error)
                 if failed > self.address.retries:
                     raise
-                await anyio.sleep(_pause(failed, getattr(error, "retry_after", None)))
+                # another server can be asked at once
+                if asked is None or not self.another(asked):
+                    await anyio.sleep(_pause(failed, getattr(error, "retry_after", None)))
             except Refused as error:
                 failed += 1
                 lost = Usage()
@@ -352,25 +337,13 @@ class Server:
             ticket.another_attempt(lost=lost)
             ticket.partial = None
 
-    def failure(self, error: Exception) -> ModelError:
-        """The error of a connection that could not be made or broke."""
-        unsent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
-        if isinstance(error, httpx.TimeoutException):
-            return TimedOut(f"{self.host}: no answer in time ({type(error).__name__})", not unsent)
-        text = str(error)
-        if not text or isinstance(error, (httpx.LocalProtocolError, httpx.InvalidURL)):
-            # what this one says may hold a header, and the key in it
-            text = type(error).__name__
-        what = f"{self.host}: {self.clean(text).rstrip('.')}"
-        return Unreachable(what + ("; is the server up?" if unsent else ""), not unsent)
-
     def told(self, body: Any) -> str:
         """What the body of an error says."""
         error = body.get("error", body) if isinstance(body, dict) else body
         message = error.get("message") if isinstance(error, dict) else None
         return self.clean(str(message if message else error))
 
-    def refuse(self, status: int, headers: Mapping[str, str], text: str) -> None:
+    def refuse(self, status: int, headers: Headers, text: str, host: str) -> None:
         """Raise the error of a status that says one."""
         if status < 300:
             return
@@ -378,45 +351,54 @@ class Server:
             told = self.told(read_json(text))
         except ValueError:
             told = self.clean(text)
-        what = f"{self.host} says {status}: {told}"
+        error = self._refusal(status, headers, f"{host} says {status}: {told}")
+        error.status = status
+        raise error
+
+    def _refusal(self, status: int, headers: Headers, what: str) -> ModelError:
         if status < 400:
-            where = self.clean(headers.get("location", "elsewhere"))
-            raise NoSuchModel(f"{what}: it sends to {where}; write that as base_url")
+            where = self.clean(headers.get("Location", "elsewhere"))
+            return NoSuchModel(f"{what}: it sends to {where}; write that as base_url")
         if status in (401, 403):
-            raise NotAuthorised(f"{what}; check the key in {self.address.api_key_env}")
+            key = f"the key in {self._key_from}" if self._key_from else "its key"
+            return NotAuthorised(f"{what}; check {key}")
         if status == 404:
-            raise NoSuchModel(f"{what}; check the model's name and base_url")
+            return NoSuchModel(f"{what}; check the model's name and base_url")
         if status == 429:
-            raise RateLimited(what, _retry_after(headers.get("retry-after")))
+            return RateLimited(what, retry_after(headers.get("Retry-After")))
         if status in (408, 504):
-            raise TimedOut(what)
+            return TimedOut(what)
         if status >= 500 or status == 409:
-            raise ServerFailed(what, _retry_after(headers.get("retry-after")))
-        raise Refused(what)
-
-    def clean(self, text: str) -> str:
-        """A short piece of a server's text, without the key."""
-        if self._key:
-            text = text.replace(self._key, "[key]")
-        return " ".join(text.split())[:300]
-
-    async def aclose(self) -> None:
-        """Close the pooled connections."""
-        await self.client.aclose()
+            return ServerFailed(what, retry_after(headers.get("Retry-After")))
+        return Refused(what)
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header (a number or a date), at most 60."""
-    if not value:
-        return None
-    try:
-        return min(max(float(value), 0.0), 60.0)
-    except ValueError:
-        try:
-            when = email.utils.parsedate_to_datetime(value).timestamp()
-        except (TypeError, ValueError, OverflowError):
-            return None
-        return min(max(when - time.time(), 0.0), 60.0)
+def _redacted(raw: bytes, endpoint: Endpoint) -> bytes:
+    """What came, without the key: a server may send it back.  Short ones are no secrets."""
+    key = endpoint.key.encode()
+    return raw.replace(key, b"[key]") if len(key) >= SECRET else raw
+
+
+async def _lines(answer: Exchange, most: int) -> AsyncIterator[str]:
+    """The lines of an answer as they come; raises ``Malformed`` beyond ``most`` bytes."""
+    rest, first, size = list[bytes](), True, 0
+    async for part in answer.parts():
+        if (size := size + len(part)) > most:
+            raise too_long(answer.endpoint.host, most)
+        rest.append(part)
+        if b"\n" not in part and b"\r" not in part:
+            continue
+        data = b"".join(rest)
+        if first:
+            data, first = data.removeprefix(b"\xef\xbb\xbf"), False
+        # a CR at the end may be half of CR LF
+        held = len(data) - data.endswith(b"\r")
+        *lines, last = re.split(rb"\r\n|\n|\r", data[:held])
+        rest = [last + data[held:]]
+        for line in lines:
+            yield _redacted(line, answer.endpoint).decode("utf-8", errors="replace")
+    for line in re.split(rb"\r\n|\n|\r", b"".join(rest).removesuffix(b"\r")):
+        yield _redacted(line, answer.endpoint).decode("utf-8", errors="replace")
 
 
 def _is_json(text: str) -> bool:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import anyio
-import httpx
 import numpy as np
 
 from outthink.core.budget import Meter, Price, Reservation, Usage
@@ -42,6 +41,7 @@ from outthink.core.registry import fallback, register
 from outthink.models._server import (
     DEFAULT_URL,
     Address,
+    Endpoint,
     Server,
     configured,
     count,
@@ -49,6 +49,7 @@ from outthink.models._server import (
     estimate_tokens,
     uncounted,
 )
+from outthink.models._wire import Transport
 from outthink.models.prices import price_of
 
 #: the probe of prefix continuation: a chat, the beginning of its answer, and how much may follow
@@ -103,9 +104,15 @@ class OpenAI:
             self.base_url, self.api_key_env, self.retries, self.connect_seconds, self.read_seconds
         )
 
-    def open(self, transport: httpx.AsyncBaseTransport | None = None) -> OpenAIModel:
-        """The running model; ``transport`` is a seam for tests."""
-        return OpenAIModel(self, transport)
+    def open(
+        self, transport: Transport | None = None, *, endpoints: Sequence[Endpoint] = ()
+    ) -> OpenAIModel:
+        """The running model; ``transport`` is a seam for tests.
+
+        With ``endpoints`` it stands behind several servers, which are asked instead of ``base_url``
+        with keys of their own: nothing is read from the environment by ``api_key_env``.
+        """
+        return OpenAIModel(self, transport, endpoints)
 
     @staticmethod
     def usable() -> tuple[bool, str]:
@@ -127,11 +134,14 @@ fallback("model", from_name)
 class OpenAIModel:
     """The live client."""
 
-    def __init__(self, spec: OpenAI, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(
+        self, spec: OpenAI, transport: Transport | None, endpoints: Sequence[Endpoint] = ()
+    ) -> None:
         self.spec = spec
-        self.server = Server(spec.address, spec.name, transport)
+        self.server = Server(spec.address, spec.name, transport, endpoints)
         self.host = self.server.host
-        usual = self.server.base == DEFAULT_URL
+        # where a model's servers may change, its name alone tells it from others in the store
+        usual = bool(endpoints) or self.server.endpoints[0].base == DEFAULT_URL
         self.name = spec.name if usual else f"{spec.name}@{self.server.place}"
         self.max_tokens = spec.max_tokens
         self.native_n = not spec.seeds
@@ -297,7 +307,7 @@ class OpenAIModel:
             body["logit_bias"] = {str(k): v for k, v in request.logit_bias.items()}
         if request.tools:
             body["tools"] = [dict(t) for t in request.tools]
-        body.update(request.extra)
+        body = {**body, **request.extra, **_own_wishes(body, request.extra)}
         if not request.prefix:
             body["messages"] = messages
             return body
@@ -321,7 +331,8 @@ class OpenAIModel:
         body = self._body(request, self._mode)
         path = self._path(request, self._mode)
         # what a stream does not carry in pieces that are read here is asked for whole
-        if self.spec.stream and request.n == 1 and not (request.tools or request.logprobs):
+        whole = request.tools or request.logprobs or _wants_logprobs(request)
+        if self.spec.stream and request.n == 1 and not whole:
             return await self._streamed(path, body, request, ticket)
         data = await self.server.post(path, body, request.max_tokens * request.n)
         # should the answer be of no use, it costs what the server says all the same
@@ -334,7 +345,10 @@ class OpenAIModel:
         """What a body says it cost, if it says so."""
         usage = data.get("usage") if isinstance(data, dict) else None
         prompt, written = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
-        return None if prompt is None or written is None else self.price.usage(prompt, written)
+        if prompt is None or written is None:
+            return None
+        cached, reasoning = _details(usage)
+        return self.price.usage(prompt, written, cached=cached, reasoning=reasoning)
 
     async def _streamed(
         self, path: str, body: dict[str, Any], request: Request, ticket: Reservation
@@ -362,8 +376,10 @@ class OpenAIModel:
                     text += piece
                     seen += bool(piece or more) and not echo
                     for name, value in more.items():
-                        joins = isinstance(value, str)
-                        said[name] = said.get(name, "") + value if joins else value
+                        joins = isinstance(value, (str, list)) and type(said.get(name)) is type(
+                            value
+                        )
+                        said[name] = said[name] + value if joins else value
                     finish = choice.get("finish_reason") or finish
                     if "stop_reason" in choice:
                         stopped_by = {"stop_reason": choice["stop_reason"]}
@@ -385,7 +401,13 @@ class OpenAIModel:
         if seen > reply.usage.completion_tokens:
             reply = replace(
                 reply,
-                usage=self.price.usage(reply.usage.prompt_tokens, seen, estimated=True),
+                usage=self.price.usage(
+                    reply.usage.prompt_tokens,
+                    seen,
+                    cached=reply.usage.cached_tokens,
+                    reasoning=reply.usage.reasoning_tokens,
+                    estimated=True,
+                ),
                 generations=(replace(reply.generations[0], tokens=seen),),
             )
         return reply
@@ -425,7 +447,10 @@ class OpenAIModel:
                 )
                 generations = generations[:1]
         # what a model thinks, or says beside the text, is written and paid for too
-        wrote = [g.text + "".join(map(str, g.extra.values())) for g in generations]
+        wrote = [
+            g.text + "".join(str(v) for k, v in g.extra.items() if k in WRITTEN)
+            for g in generations
+        ]
         own = sum(_own(text, request.max_tokens) for text in wrote)
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else None
         prompt, written = count(usage, "prompt_tokens") or None, count(usage, "completion_tokens")
@@ -436,14 +461,9 @@ class OpenAIModel:
         if wrong or prompt is None or written is None:
             prompt = prompt_tokens(self, request.messages, request.prefix, request.tools)
             written = own
-        details = (usage or {}).get("prompt_tokens_details") or {}
-        thought = (usage or {}).get("completion_tokens_details") or {}
+        cached, reasoning = _details(usage)
         total = self.price.usage(
-            prompt,
-            written,
-            cached=count(details, "cached_tokens") or 0,
-            reasoning=count(thought, "reasoning_tokens") or 0,
-            estimated=wrong,
+            prompt, written, cached=cached, reasoning=reasoning, estimated=wrong
         )
         if len(generations) == 1:
             generations = [replace(generations[0], tokens=written)]
@@ -481,6 +501,8 @@ class OpenAIModel:
                 [e["logprob"] for e in content] if content else entries.get("token_logprobs") or []
             )
             values = [float(v) for v in values if v is not None]
+            if _wants_logprobs(request):
+                extra["logprobs"] = entries
             logprobs = np.array(values) if values else None
             tops = _tops(entries, request.top_logprobs)
         tokens = len(logprobs) if logprobs is not None else _own(text, request.max_tokens)
@@ -518,8 +540,33 @@ def _own(text: str, max_tokens: int) -> int:
     return min(estimate_tokens(text), max(max_tokens, len(text.split())))
 
 
-#: what a message may hold beside its text
-BESIDE = ("refusal", "tool_calls", "reasoning_content", "reasoning")
+def _own_wishes(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What a strategy sets for its own samples, which the caller's wish for all does not overwrite."""
+    own = {k: body[k] for k in ("seed", "stop", "logprobs", "top_logprobs") if k in body}
+    if "stop" in own:
+        also = extra.get("stop") or ()
+        also = (also,) if isinstance(also, str) else also
+        own["stop"] = list(dict.fromkeys((*own["stop"], *also)))
+    if "top_logprobs" in own:
+        own["top_logprobs"] = max(own["top_logprobs"], extra.get("top_logprobs") or 0)
+    return own
+
+
+def _details(usage: Any) -> tuple[int, int]:
+    """The tokens of a prompt that were read before, and those of an answer that were thought."""
+    read = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    wrote = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    return count(read, "cached_tokens") or 0, count(wrote, "reasoning_tokens") or 0
+
+
+def _wants_logprobs(request: Request) -> bool:
+    """Does the caller, and not only a strategy, want the log-probabilities as the server says them?"""
+    return request.extra.get("logprobs") not in (None, False)
+
+
+#: what a message may hold beside its text and was written token by token, and what else
+WRITTEN = ("refusal", "tool_calls", "function_call", "reasoning_content", "reasoning")
+BESIDE = (*WRITTEN, "reasoning_details", "annotations", "audio")
 
 
 def _content(choice: Mapping[str, Any], name: str = "message") -> tuple[str, dict[str, Any]] | None:

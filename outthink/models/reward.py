@@ -15,14 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import httpx
-
 from outthink.core.budget import Price, Reservation, Usage
 from outthink.core.errors import BadInput, Malformed, Refused
 from outthink.core.model import REWARD, Judged, Reply, Request
 from outthink.core.nouns import Message, text_of
 from outthink.core.registry import register
 from outthink.models._server import Address, Server, configured, count, estimate_chat, uncounted
+from outthink.models._wire import Transport
 
 #: what the makers of known models ask for: part of the name, the mark after a step, the system text
 KNOWN = {
@@ -74,7 +73,7 @@ class RewardServer:
             self.base_url, self.api_key_env, self.retries, self.connect_seconds, self.read_seconds
         )
 
-    def open(self, transport: httpx.AsyncBaseTransport | None = None) -> RewardServerModel:
+    def open(self, transport: Transport | None = None) -> RewardServerModel:
         """The running reward model; ``transport`` is a seam for tests."""
         return RewardServerModel(self, transport)
 
@@ -92,7 +91,7 @@ class RewardServerModel:
     max_tokens = 1
     per_call = 1
 
-    def __init__(self, spec: RewardServer, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(self, spec: RewardServer, transport: Transport | None) -> None:
         self.spec = spec
         self.server = Server(spec.address, spec.name, transport)
         known = next((v for k, v in KNOWN.items() if k in spec.name.lower()), ("", ""))
@@ -108,8 +107,8 @@ class RewardServerModel:
         #: limits of a budget that cannot hold, and why
         missing = "usd_prompt=" if spec.usd_prompt is None else ""
         self.uncounted = uncounted(spec.name, missing, spec.parameters)
-        base = self.server.base.removesuffix("/v1")
-        self.server.base = base
+        for endpoint in self.server.endpoints:
+            endpoint.base = endpoint.base.removesuffix("/v1")
 
     def steps_of(self, text: str) -> list[str]:
         """The steps of a text; without a tag the text itself."""

@@ -19,7 +19,7 @@ from outthink.core.nouns import Node, digest, dotted, text_of
 from outthink.core.run import Record
 from outthink.store import schema
 from outthink.store.address import Address, clean, dump, key_of, node_of
-from outthink.store.worker import Get, Put, Task, Worker
+from outthink.store.worker import Get, Joint, JointWork, Put, Task, Worker
 
 __all__ = ["Address", "Store", "StoredRun", "StoredSample"]
 
@@ -152,6 +152,15 @@ class Store:
         task = make(loop, loop.create_future(), **parts)
         self._worker.queue.put(task)
         return await task.future
+
+    async def together(self, join: JointWork, item: Any) -> Any:
+        """Have ``join`` change the store, in one transaction for all that wait for it, and say what
+        it gave for ``item``.
+
+        ``join(connection, items)`` is called in the worker's thread and gives a result for each item;
+        it may be called again with the same items, when the connection or a lock was lost.
+        """
+        return await self._do(Joint, writes=True, join=join, item=item)
 
     # -- what a run asks (the protocol Memory) --------------------------------------------------
 

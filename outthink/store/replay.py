@@ -291,7 +291,9 @@ async def replay(
             while any(node in there and node not in done for node in nodes):
                 await anyio.sleep(0.001)
 
-    live = Run(problem.public(), World(models, found, view, settle=settle), meter, run.seed)
+    params = run.facts.get("params", {})
+    world = World(models, found, view, settle=settle, params=params)
+    live = Run(problem.public(), world, meter, run.seed)
     if same_spec:
         had = {sample.node for sample in await store.samples_of(run)}
         for what in failed:

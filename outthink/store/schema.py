@@ -98,6 +98,42 @@ events = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
 )
 
+#: one row for each key that the gateway limits; who changes anything of a key locks its row first
+gateway_keys = sa.Table(
+    "gateway_keys",
+    metadata,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("open", sa.BigInteger, nullable=False),
+)
+
+#: what a key did in a minute, a day and a month (``2026-01-31T23:59``, ``2026-01-31``, ``2026-01``,
+#: UTC), and what its requests hold of it; money in billionths of a dollar, so that sums are exact
+gateway_periods = sa.Table(
+    "gateway_periods",
+    metadata,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("period", sa.Text, primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("nano_usd", sa.BigInteger, nullable=False),
+    sa.Column("held_tokens", sa.BigInteger, nullable=False),
+    sa.Column("held_nano_usd", sa.BigInteger, nullable=False),
+)
+
+#: one row for each request under way, until ``expires``; ``lapsed``: it ran out and was charged whole
+gateway_holds = sa.Table(
+    "gateway_holds",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("day", sa.Text, nullable=False),
+    sa.Column("month", sa.Text, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("nano_usd", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
+    sa.Column("lapsed", sa.Integer, nullable=False),
+)
+
 
 def statements(*lines: str) -> Migration:
     """A migration that executes these statements."""
@@ -136,6 +172,18 @@ MIGRATIONS: list[Migration] = [
     statements(
         "ALTER TABLE samples ADD COLUMN role TEXT NOT NULL DEFAULT 'main'",
         "ALTER TABLE samples ADD COLUMN answer TEXT",
+    ),
+    statements(
+        "CREATE TABLE gateway_keys (key_id TEXT NOT NULL PRIMARY KEY, open BIGINT NOT NULL)",
+        "CREATE TABLE gateway_periods ("
+        "key_id TEXT NOT NULL, period TEXT NOT NULL, requests BIGINT NOT NULL, "
+        "tokens BIGINT NOT NULL, nano_usd BIGINT NOT NULL, held_tokens BIGINT NOT NULL, "
+        "held_nano_usd BIGINT NOT NULL, PRIMARY KEY (key_id, period))",
+        "CREATE TABLE gateway_holds ("
+        "id TEXT NOT NULL PRIMARY KEY, key_id TEXT NOT NULL, day TEXT NOT NULL, "
+        "month TEXT NOT NULL, tokens BIGINT NOT NULL, nano_usd BIGINT NOT NULL, "
+        "expires DOUBLE PRECISION NOT NULL, lapsed INTEGER NOT NULL)",
+        "CREATE INDEX gateway_holds_expiry ON gateway_holds (key_id, expires)",
     ),
 ]
 

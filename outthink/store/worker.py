@@ -41,6 +41,8 @@ BATCH = 1000
 _MIGRATION_LOCK = 0x6F757474
 
 Work = Callable[[sa.Connection], Any]
+#: work for all that wait at once: what each brought, in the order in which they came, to their results
+JointWork = Callable[[sa.Connection, Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(eq=False)
@@ -82,6 +84,14 @@ class Put(Task):
 
     requests: Sequence[Mapping[str, Any]] = ()
     calls: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(eq=False)
+class Joint(Task):
+    """A part of something that is done at once for all who wait for the same ``join``."""
+
+    join: JointWork | None = None
+    item: Any = None
 
 
 class Worker(threading.Thread):
@@ -196,6 +206,10 @@ class Worker(threading.Thread):
         for task in puts:
             for row in task.calls:
                 rows.setdefault((row["model"], row["request"], row["sample"]), row)
+        joint: dict[JointWork, list[int]] = {}
+        for i, part in enumerate(tasks):
+            if isinstance(part, Joint) and part.join is not None:
+                joint.setdefault(part.join, []).append(i)
 
         def write(connection: sa.Connection) -> list[Any]:
             out = [t.work(connection) if t.work is not None else None for t in tasks]
@@ -209,6 +223,11 @@ class Worker(threading.Thread):
             if rows:
                 statement = self.insert(schema.calls).on_conflict_do_nothing()
                 connection.execute(statement, [dict(rows[k]) for k in sorted(rows)])
+            # last, in every process: what it locks is wanted by many, and is let go at once
+            for join, places in joint.items():
+                results = join(connection, [tasks[i].item for i in places])  # type: ignore[attr-defined]
+                for i, result in zip(places, results, strict=True):
+                    out[i] = result
             return out
 
         return self._transaction(write, writes=True)

@@ -77,6 +77,7 @@ class DiversePrompts:
         if self.how in LISTS:
             return LISTS[self.how]
         request: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        request |= {"tools": (), "role": "prompts"}
         if self.how == "ideas":
             asked = instructed(problem.messages, texts.IDEAS.format(k=self.variants), first=True)
             said = (await run.sample(messages=asked, **request)).text.splitlines()

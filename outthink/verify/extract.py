@@ -6,6 +6,7 @@ equals another and cannot win a vote while an answer exists.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import textwrap
@@ -234,6 +235,16 @@ def canonical_answer(answer: str) -> str:
     ``50%``, ``3\\frac{1}{2}`` = ``7/2``.  Dollar signs, degrees, LaTeX dress, case and the spaces
     that do not part words are dropped.
     """
+    # a vote asks for the same few answers again and again
+    return _remembered(answer) if len(answer) <= 200 else _canonical(answer)
+
+
+@functools.lru_cache(maxsize=8192)
+def _remembered(answer: str) -> str:
+    return _canonical(answer)
+
+
+def _canonical(answer: str) -> str:
     text = latex(answer).strip().strip("$").strip()
     text = re.sub(r"\\(?:left|right|displaystyle|quad)(?![a-zA-Z])|\\[!,;: ]|~", " ", text)
     text = re.sub(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}", r"\1", text)

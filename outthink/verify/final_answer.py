@@ -115,7 +115,12 @@ class FinalAnswer:
         for tokens in sorted({tokens for _, tokens in asked}):
             mine = {place: begun for place, begun in asked.items() if place[1] == tokens}
             given = await run.extend(
-                list(mine.values()), temperature=0.0, max_tokens=tokens, logprobs=True
+                list(mine.values()),
+                temperature=0.0,
+                max_tokens=tokens,
+                logprobs=True,
+                tools=(),
+                role="judge",
             )
             for place, begun, sample in zip(mine, mine.values(), given, strict=True):
                 if sample is begun:

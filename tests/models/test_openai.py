@@ -27,6 +27,7 @@ from outthink.core.model import Request
 from outthink.models._server import estimate_tokens
 from outthink.models.openai import OpenAI
 from tests.loopback import completion, serving
+from tests.models.seam import mocked
 
 ASK = ({"role": "user", "content": "What is 3 + 4?"},)
 
@@ -43,9 +44,7 @@ def call(handler, request=None, budget=None, **options):
         return got if isinstance(got, httpx.Response) else httpx.Response(200, json=got)
 
     async def main():
-        model = OpenAI("m", base_url="http://127.0.0.1:1/v1", **options).open(
-            httpx.MockTransport(answer)
-        )
+        model = OpenAI("m", base_url="http://127.0.0.1:1/v1", **options).open(mocked(answer))
         meter = Meter(budget or Budget())
         try:
             ticket = meter.reserve(Usage(calls=1))
@@ -218,9 +217,7 @@ def test_the_key_never_shows(monkeypatch):
         call(lambda b, i: (401, {}, {"error": {"message": "bad key sk-very-secret"}}))
     assert "very-secret" not in str(caught.value)
     assert "[key]" in str(caught.value)
-    assert "secret" not in repr(
-        OpenAI("m").open(httpx.MockTransport(lambda r: httpx.Response(200)))
-    )
+    assert "secret" not in repr(OpenAI("m").open(mocked(lambda r: httpx.Response(200))))
 
 
 def test_no_key_for_a_remote_server_is_said_before_anything_is_sent(monkeypatch):
@@ -731,7 +728,7 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key, monkeypatc
         OpenAI("m").open()
     assert "sk-" not in str(caught.value)
     monkeypatch.setenv("OPENAI_API_KEY", "  sk-fine\n")
-    assert OpenAI("m").open().server.client.headers["authorization"] == "Bearer sk-fine"
+    assert OpenAI("m").open().server.endpoints[0].headers["authorization"] == "Bearer sk-fine"
 
 
 def test_models_of_two_servers_are_told_apart_in_the_store(monkeypatch):

@@ -14,6 +14,7 @@ from outthink.store import open_store
 from outthink.store.replay import replay
 from outthink.testing import check_model
 from tests.loopback import serving
+from tests.models.seam import mocked
 
 ASK = ({"role": "user", "content": "What is 3 + 4?"},)
 URL = "http://127.0.0.1:1/v1"
@@ -33,7 +34,7 @@ def judge(handler, texts, messages=ASK, **options):
 
     async def main():
         spec = RewardServer(**{"name": "rm", "base_url": URL, "retries": 0, **options})
-        model = spec.open(httpx.MockTransport(answer))
+        model = spec.open(mocked(answer))
         try:
             ticket = Meter(Budget()).reserve(Usage(calls=len(texts)))
             return await model.reward([Judged(messages, t) for t in texts], ticket)
@@ -127,7 +128,7 @@ def test_parameters_are_checked_and_the_spec_comes_back():
 
 def test_what_changes_a_score_changes_the_name_under_which_it_is_stored():
     def name(**options):
-        model = RewardServer("rm", base_url=URL, **options).open(httpx.MockTransport(print))
+        model = RewardServer("rm", base_url=URL, **options).open(mocked(print))
         anyio.run(model.aclose)
         return model.name
 

@@ -1,0 +1,316 @@
+"""The pass-through: a request and its answer as they are, bytes as they come, metered all the same.
+
+The body goes on untouched unless the model has another name at the upstream, a limit lowers
+``max_tokens``, or a stream has to report its usage; nothing else of it is read.  What comes back
+goes out as it is, once it is known to be an answer: an upstream's failure keeps its status, and
+what is no answer at all (HTML, half a body, an error with status 200) is told as 502.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from outthink.core.budget import Budget, Meter, Reservation, Usage
+from outthink.core.errors import Malformed
+from outthink.core.run import FLOOR
+from outthink.gateway.chat import Asked
+from outthink.gateway.errors import Fault, exhausted
+from outthink.gateway.resolve import Resolved
+from outthink.models._server import Endpoint, Server, estimate_chat, estimate_tokens
+from outthink.models._wire import retry_after
+
+#: bytes of an answer that are read at most
+MOST = 1 << 26
+#: bytes of an upstream's error that are read at most
+ERROR = 1 << 16
+_ENDS = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+@dataclass
+class Passing:
+    """One request on its way: what goes to the upstream, and what is known of its cost."""
+
+    resolved: Resolved
+    asked: Asked
+    raw: bytes
+    path: str
+    meter: Meter | None = None
+    ticket: Reservation | None = None
+    prompt: int = 0
+    usage: Usage | None = None
+    #: pieces of text that were seen in a stream, a token or more each
+    seen: int = 0
+    #: did the stream come to its end?
+    whole: bool = False
+    _changes: dict[str, Any] | None = None
+
+    @property
+    def server(self) -> Server:
+        """Where it goes."""
+        server = self.resolved.served.server
+        assert server is not None
+        return server
+
+    async def reserve(self, account: Meter | None, budget: Budget) -> None:
+        """Claim the worst case where a limit binds; lowers ``max_tokens`` to what is left.
+
+        Raises ``Fault`` where not even a short answer fits.
+        """
+        model, config = self.resolved.served.model, self.resolved.served.config
+        meter = self.meter = Meter(budget, account)
+        wanted = self.asked.max_tokens or config.max_tokens
+        self.prompt = self._count()
+        n = self.asked.n
+        await meter.secure(lambda: model.price.usage(self.prompt, wanted * n))
+        fits = min(meter.affordable_tokens(model.price, self.prompt, n), wanted)
+        cost = model.price.usage(self.prompt, max(fits, 1) * n)
+        limit = meter.binding(cost)
+        if fits < min(FLOOR, wanted) or limit is not None:
+            raise spent(limit or "tokens", account)
+        self.ticket = meter.reserve(cost)
+        if fits != self.asked.max_tokens:
+            name = "max_tokens"
+            if self.asked.body.get("max_completion_tokens") is not None:
+                name = "max_completion_tokens"
+            self._change(**{name: fits})
+
+    def _count(self) -> int:
+        messages = self.asked.body.get("messages")
+        if isinstance(messages, list) and all(isinstance(m, dict) for m in messages):
+            tools = self.asked.body.get("tools")
+            return estimate_chat(messages) + (estimate_tokens(str(tools)) if tools else 0)
+        return estimate_tokens(str(self.asked.body.get("prompt", "")))
+
+    def _change(self, **fields: Any) -> None:
+        self._changes = {**(self._changes or {}), **fields}
+
+    def content(self, endpoint: Endpoint) -> bytes:
+        """The body for an endpoint."""
+        name = endpoint.model or self.resolved.served.name
+        changes = dict(self._changes or {})
+        if name != self.asked.model:
+            changes["model"] = name
+        if not changes and self.asked.whole:
+            return self.raw
+        return orjson.dumps({**self.asked.body, **changes})
+
+    def settle(self) -> None:
+        """Close the claim at what it cost, as far as that is known."""
+        if self.ticket is not None and self.ticket.open:
+            usage = self.usage or self._guess()
+            self.usage = usage
+            self.ticket.settle(usage)
+
+    def failed(self, worked: bool) -> None:
+        """Close the claim of a call that gave nothing; ``worked``: it may have cost its most."""
+        self.usage = self.usage or Usage(calls=1)
+        if self.ticket is not None and self.ticket.open:
+            if worked:
+                self.usage = replace(self.ticket.cost, estimated=True)
+            self.ticket.settle(self.usage)
+
+    def _guess(self) -> Usage:
+        """What an answer cost of which the upstream did not say it."""
+        if not self.prompt:
+            self.prompt = self._count()
+        price = self.resolved.served.model.price
+        return price.usage(self.prompt, self.seen, estimated=True)
+
+    # -- whole answers ---------------------------------------------------------------------------
+
+    async def answer(self, headers: Mapping[str, str]) -> bytes:
+        """The upstream's answer, read whole; raises ``Fault`` or a ``ModelError``."""
+        async with self.server.exchange(self.path, self.content, headers) as answer:
+            if answer.status != 200:
+                raise await self._refusal(answer)
+            raw: bytes = await answer.read(MOST)
+        data = self._read(raw)
+        choices = data.get("choices")
+        if not isinstance(choices, list) or not choices:
+            raise Malformed(f"{self.server.host}: an answer without choices")
+        self.usage = self._usage(data.get("usage"))
+        if self.usage is None:
+            self.seen = sum(estimate_tokens(_text(c)) for c in choices)
+            self.usage = self._guess()
+        return raw
+
+    def _read(self, raw: bytes) -> dict[str, Any]:
+        try:
+            data = orjson.loads(raw)
+        except ValueError:
+            raise Malformed(f"{self.server.host}: the answer is not JSON") from None
+        if not isinstance(data, dict):
+            raise Malformed(f"{self.server.host}: the answer is no object")
+        if data.get("error"):
+            raise Fault(
+                502, f"{self.server.host}: {self.server.told(data)}", code="upstream_failed"
+            )
+        return data
+
+    async def _refusal(self, answer: Any) -> Fault:
+        """An upstream's error as the client sees it: its status, its words, its Retry-After."""
+        status = answer.status
+        self.failed(worked=False)
+        if status in (401, 403):
+            # its words may hold a part of the key, which is the gateway's
+            return Fault(
+                status,
+                f"{self.server.host} refuses the gateway's key for it",
+                type="upstream_error",
+                code="upstream_unauthorized",
+            )
+        raw = await answer.read(ERROR)
+        try:
+            data = orjson.loads(raw)
+        except ValueError:
+            data = raw.decode("utf-8", "replace")
+        told = self.server.told(data)
+        wait = answer.headers.get("retry-after")
+        held = data.get("error") if isinstance(data, dict) else None
+        kept = held if isinstance(held, dict) else {}
+        code, param = (
+            v if isinstance(v, str) else None for v in (kept.get("code"), kept.get("param"))
+        )
+        fault = Fault(
+            status if status >= 400 else 502,
+            f"{self.server.host} says {status}: {told}",
+            type="upstream_error" if status >= 500 else None,
+            code=code or ("upstream_rate_limited" if status == 429 else "upstream_refused"),
+            param=param,
+        )
+        if wait:
+            fault.retry_after = retry_after(wait)
+        return fault
+
+    def _usage(self, told: Any) -> Usage | None:
+        if not isinstance(told, dict):
+            return None
+        prompt, written = told.get("prompt_tokens"), told.get("completion_tokens")
+        whole = isinstance(prompt, int) and (written is None or isinstance(written, int))
+        if not whole or prompt < 0 or (written or 0) < 0:
+            return None
+        held, thought = (
+            told.get(f"{name}_tokens_details") or {} for name in ("prompt", "completion")
+        )
+        return self.resolved.served.model.price.usage(
+            prompt,
+            written or 0,
+            cached=_count(held, "cached_tokens"),
+            reasoning=_count(thought, "reasoning_tokens"),
+        )
+
+    # -- streams ---------------------------------------------------------------------------------
+
+    async def stream(
+        self, headers: Mapping[str, str], opened: Callable[[], None]
+    ) -> AsyncIterator[bytes]:
+        """The events of the upstream's stream as bytes, each part as it comes; ``opened`` at the first.
+
+        The usage is asked for in any case and shown where the client asked.  Raises ``Fault`` or a
+        ``ModelError``; of a stream that breaks off after its beginning too.
+        """
+        if not self.asked.include_usage:
+            self._change(
+                stream_options={
+                    **(self.asked.body.get("stream_options") or {}),
+                    "include_usage": True,
+                }
+            )
+        async with self.server.exchange(self.path, self.content, headers) as answer:
+            if answer.status != 200:
+                raise await self._refusal(answer)
+            kind = answer.headers.get("content-type", "")
+            if "event-stream" not in kind.lower():
+                self._read(await answer.read(MOST))
+                raise Malformed(f"{self.server.host}: no stream came, though one was asked for")
+            rest = b""
+            async for part in answer.parts():
+                rest += part
+                kept, rest = self._events(rest)
+                if kept:
+                    opened()
+                    yield kept
+            if rest.strip():
+                kept, _ = self._events(rest + b"\n\n")
+                if kept:
+                    opened()
+                    yield kept
+        if not self.whole:
+            raise Malformed(f"{self.server.host}: the stream broke off")
+
+    def _events(self, data: bytes) -> tuple[bytes, bytes]:
+        """The whole events that are to go on, and the beginning of the next one."""
+        out: list[bytes] = []
+        at = 0
+        for end in _ENDS.finditer(data):
+            event = data[at : end.end()]
+            at = end.end()
+            if self._goes_on(event):
+                out.append(event)
+        return b"".join(out), data[at:]
+
+    def _goes_on(self, event: bytes) -> bool:
+        if b'"usage"' in event and b"prompt_tokens" in event:
+            told = _data(event)
+            if told is not None:
+                self.usage = self._usage(told.get("usage")) or self.usage
+                if not told.get("choices") and not self.asked.include_usage:
+                    return False
+        if b'"choices"' in event:
+            self.seen += 1
+            if (
+                not self.whole
+                and b'"finish_reason"' in event
+                and b'"finish_reason":null' not in event
+            ):
+                told = _data(event) or {}
+                self.whole = any(
+                    isinstance(c, dict) and c.get("finish_reason")
+                    for c in told.get("choices") or ()
+                )
+        elif b"[DONE]" in event:
+            self.whole = True
+        elif b'"error"' in event and (told := _data(event)) and told.get("error"):
+            raise Fault(
+                502, f"{self.server.host}: {self.server.told(told)}", code="upstream_failed"
+            )
+        return True
+
+
+def spent(limit: str, account: Meter | None) -> Fault:
+    """Not even one answer fits into what is left: of the key's allowance, or of the request's budget."""
+    if account is not None and account.left(limit) < FLOOR:
+        return Fault(
+            429,
+            f"this key's allowance of {limit} is used up",
+            type="insufficient_quota",
+            code="insufficient_quota",
+        )
+    return exhausted(limit)
+
+
+def _text(choice: Any) -> str:
+    if not isinstance(choice, dict):
+        return ""
+    message = choice.get("message")
+    return str(message if isinstance(message, dict) else choice.get("text", ""))
+
+
+def _count(told: Any, name: str) -> int:
+    found = told.get(name) if isinstance(told, dict) else None
+    return found if isinstance(found, int) and found > 0 else 0
+
+
+def _data(event: bytes) -> dict[str, Any] | None:
+    """The JSON of an event's data, where it is an object."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    try:
+        found = orjson.loads(b"\n".join(lines))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
