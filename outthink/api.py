@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
 import secrets
 import signal
@@ -81,8 +82,16 @@ def check_needs(strategy: Any, model: Model, probed: bool = True) -> None:
             )
 
 
+@functools.lru_cache(maxsize=1024)
+def _reader_of(strategy: Any) -> str | None:
+    told = {v.reader for v in parts_of(strategy, "verifier") if hasattr(v, "reader")}
+    return told.pop() if len(told) == 1 else None
+
+
 def reader_of(strategy: Any) -> str | None:
     """The spec of the reader that the strategy's verifiers read answers by, where they agree."""
+    with contextlib.suppress(TypeError):  # a value in it cannot be looked up
+        return _reader_of(strategy)
     told = {v.reader for v in parts_of(strategy, "verifier") if hasattr(v, "reader")}
     return told.pop() if len(told) == 1 else None
 

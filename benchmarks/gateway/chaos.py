@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 
 import peers
 
@@ -33,7 +34,7 @@ from tests.gateway.upstream import hostile
 #: of the upstream's calls, of the clients
 FAULTS, LEAVING = 0.05, 0.1
 SHORT = {"read_seconds": 2.0, "retries": 1}
-HABITS = {"retry_after": 0.05, "pace": 0.002, "right": 0.7}
+HABITS = {"latency": 0.1, "retry_after": 0.05, "pace": 0.002, "right": 0.7}
 
 
 def told(made: Sequence[Deed], seconds: float) -> dict[str, Any]:
@@ -64,10 +65,8 @@ def at_once(count: int, seed: int) -> tuple[dict[str, Any], list[str]]:
         with hostile(rates=storm.rates(FAULTS), seed=seed, **HABITS) as up:
             config = storm.config_of(up.url, [k for _, k in keys], server, **prices, **SHORT)
             with storm.serving(config) as running:
-                secrets = [secret for secret, _ in keys]
-                asyncio.run(storm.storm(running.url, storm.deeds(72, secrets, 0.0, seed + 1)))
-                asyncio.run(storm.clean(lambda: storm.leaks(running, up.book, Counter(), store)))
-                before, made = running.tasks(), storm.deeds(count, secrets, LEAVING, seed)
+                secrets, before = [secret for secret, _ in keys], running.tasks()
+                made = storm.deeds(count, secrets, LEAVING, seed, within=2.0)
                 began = time.perf_counter()
                 asyncio.run(storm.storm(running.url, made))
                 figures = told(made, time.perf_counter() - began)
@@ -98,6 +97,36 @@ def at_once(count: int, seed: int) -> tuple[dict[str, Any], list[str]]:
             }
             if not up.wait(lambda book: book.connections == 0):
                 wrong.append(f"{up.book.connections} connections stay open at the upstream")
+    return figures, wrong
+
+
+def leaving() -> tuple[dict[str, Any], list[str]]:
+    """For each strategy, how long after its client left the last of its calls ends."""
+    wrong, times = [], []
+    with (
+        hostile(fault="refuse_n", pace=0.01) as up,
+        storm.serving(storm.config_of(up.url)) as running,
+    ):
+        specs = storm.runnable(running)
+
+        async def one(spec: str | None, stream: bool) -> None:
+            began = time.perf_counter()
+            told = await storm.leave(running.url, up, spec, stream, 30.0, 0.05)
+            if told is not None:
+                wrong.append(told)
+            # what took a moment was stopped; the client left 0.05 s after the first call
+            first = min(call.started for call in up.book.of(f"{spec}-{stream}"))
+            last = max(call.ended for call in up.book.of(f"{spec}-{stream}"))
+            times.append(last - max(first + 0.05, began))
+
+        for spec in specs:
+            for stream in (False, True):
+                asyncio.run(one(spec, stream))
+    times.sort()
+    middle, most = times[len(times) // 2], times[-1]
+    figures = {"strategies": len(specs), "median_s": round(middle, 4), "most_s": round(most, 4)}
+    if most > 0.5:
+        wrong.append(f"calls went on for {most:.2f} s after their client had left")
     return figures, wrong
 
 
@@ -152,6 +181,9 @@ def main() -> None:
     args = parser.parse_args()
     figures, wrong = at_once(args.requests, args.seed)
     print(json.dumps({"at once": figures}, indent=1), flush=True)
+    more, others = leaving()
+    print(json.dumps({"clients that leave": more}, indent=1), flush=True)
+    wrong += others
     if args.long:
         more, others = long(args.long, args.seed)
         print(json.dumps({"one after the other": more}, indent=1))

@@ -6,6 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -14,6 +15,10 @@ from outthink.core.errors import BadInput
 
 if TYPE_CHECKING:
     from outthink.gateway.config import Config
+
+
+#: a key is sent to the server that it belongs to, unless --key-env says otherwise
+OPENAI, OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -31,8 +36,8 @@ if TYPE_CHECKING:
     help="The strategy of requests that name none; without it they are passed through.",
 )  # fmt: skip
 @click.option(
-    "--key-env", default="OPENAI_API_KEY", show_default=True, metavar="NAME",
-    help="The variable that holds the key for --upstream.",
+    "--key-env", metavar="NAME",
+    help="The variable that holds the key for --upstream (OpenAI's own: OPENAI_API_KEY).",
 )  # fmt: skip
 @click.option("--host", help="Where to listen; beyond this machine keys are required.")
 @click.option("--port", type=click.IntRange(0, 65535), help="8000 by default; 0 takes a free one.")
@@ -48,7 +53,7 @@ def serve(
     upstream: str | None,
     model: str | None,
     strategy: str | None,
-    key_env: str,
+    key_env: str | None,
     host: str | None,
     port: int | None,
     workers: int | None,
@@ -73,8 +78,12 @@ def serve(
         load: Any = partial(_with, read_config, str(file), over)
     else:
         if upstream is None and model is None:
+            # the environment says both where the server is and which key belongs to it
             upstream = os.environ.get("OPENAI_BASE_URL") or None
+            key_env = key_env or (OPENAI_KEY if upstream else None)
             model = None if upstream else "fly"
+        elif key_env is None and upstream and urlsplit(upstream).hostname == OPENAI:
+            key_env = OPENAI_KEY
         load = partial(_quick, upstream, model, key_env, strategy, here)
     config: Config = load()
     if check:
@@ -100,7 +109,7 @@ def _with(read: Any, file: str, over: dict[str, Any]) -> Config:
 def _quick(
     upstream: str | None,
     model: str | None,
-    key_env: str,
+    key_env: str | None,
     strategy: str | None,
     here: dict[str, Any],
 ) -> Config:
@@ -109,7 +118,7 @@ def _quick(
     return quick(
         upstream,
         model,
-        key_env,
+        key_env or "",
         strategy,
         here["host"] or "127.0.0.1",
         8000 if here["port"] is None else here["port"],

@@ -47,6 +47,8 @@ log = logging.getLogger("outthink.gateway")
 
 #: hosts by which a gateway without keys may be called: a web page can make no other name mean it
 HERE = ("localhost", "127.0.0.1", "[::1]", "::1")
+#: seconds after which it is seen whether the configuration is a new one
+TENDED = 60.0
 #: seeded requests that are remembered, to warn where one comes again
 SEEDED = 4096
 
@@ -107,8 +109,16 @@ class Gateway:
             self.catalog = await stack.enter_async_context(Catalog(self.config, self.store))
             self.catalog.check()
             self._watch(self.catalog)
+            tending = asyncio.ensure_future(self._tend())
+            stack.push_async_callback(_finish, tending)
             self._stack = stack.pop_all()
         return self
+
+    async def _tend(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TENDED):
+                    await self.catalog.tend()
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
@@ -229,11 +239,11 @@ class Gateway:
             return
         key = self._key(call)
         if path == "/v1/models":
-            listed = [self._model(name) for name in self.catalog.names(key)]
+            listed = [self._model(name) for name in await self._names(key)]
             await call.reply(200, {"object": "list", "data": listed})
         elif path.startswith("/v1/models/"):
             name = path.removeprefix("/v1/models/")
-            if name not in self.catalog.names(key):
+            if name not in await self._names(key):
                 raise Fault(404, f"no model {name[:80]!r}", code="model_not_found", param="model")
             await call.reply(200, self._model(name))
         else:
@@ -262,6 +272,13 @@ class Gateway:
         if key is None:
             raise Fault(401, "this key is not known", code="invalid_api_key")
         return key
+
+    async def _names(self, key: KeyConfig | None) -> list[str]:
+        """The models that a key may ask for, those of the server behind a wildcard among them."""
+        names = self.catalog.names(key)
+        if "*" in self.catalog.served and (key is None or "*" in key.models):
+            names += [n for n in await self.catalog.listed() if n not in names]
+        return names
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "outthink"}
@@ -374,21 +391,28 @@ class Gateway:
         self, call: Call, form: Form, record: _Record, asked: Asked, raw: bytes, account: Any
     ) -> None:
         passing = Passing(record.resolved_now, asked, raw, form.path)
+        async with self._sending(call, record, passing, account):
+            if asked.stream:
+                await self._pass_stream(call, record, passing)
+                return
+            answer = await passing.answer(record.span.headers())
+            passing.settle()
+            call.extra += _told(record, passing.usage)
+            await call.respond(200, answer)
+
+    @contextlib.asynccontextmanager
+    async def _sending(
+        self, call: Call, record: _Record, passing: Passing, account: Any
+    ) -> AsyncIterator[None]:
+        """Around what is passed through: within its limits and its deadline, and settled at the end."""
         budget = record.resolved_now.budget
         try:
-            bounds = budget.limits()
-            bounds.pop("seconds", None)
-            if asked.options.budget or account is not None or self._limited(record.resolved_now):
+            bound = passing.asked.options.budget or self._limited(record.resolved_now)
+            if bound or (account is not None and account.limits()):
                 await passing.reserve(account, replace(budget, seconds=None))
             left = (budget.seconds or math.inf) - call.seconds
             with anyio.fail_after(None if math.isinf(left) else max(left, 0.0)):
-                if asked.stream:
-                    await self._pass_stream(call, record, passing)
-                else:
-                    answer = await passing.answer(record.span.headers())
-                    passing.settle()
-                    call.extra += _told(record, passing.usage)
-                    await call.respond(200, answer)
+                yield
         except TimeoutError:
             passing.failed(worked=True)
             raise Fault(
@@ -438,35 +462,13 @@ class Gateway:
             await self._run_stream(call, form, record, asked, given, account, passing)
             return
         if passing:
-            whole = orjson.dumps(asked.body)
-            one = Passing(record.resolved_now, asked, whole, form.path)
-            done = orjson.loads(await self._passed(call, record, one, account))
+            one = Passing(record.resolved_now, asked, orjson.dumps(asked.body), form.path)
+            async with self._sending(call, record, one, account):
+                done = orjson.loads(await one.answer(record.span.headers()))
         else:
             done = await self._done(call, record, asked, account, None)
         call.extra += _told(record, record.usage, done.get("outthink"))
         await call.reply(200, form.from_chat(done, given) if form.from_chat else done)
-
-    async def _passed(self, call: Call, record: _Record, one: Passing, account: Any) -> bytes:
-        """A pass-through whose answer is translated."""
-        budget = record.resolved_now.budget
-        try:
-            if (
-                account is not None
-                or one.asked.options.budget
-                or self._limited(record.resolved_now)
-            ):
-                await one.reserve(account, replace(budget, seconds=None))
-            with anyio.fail_after(max((budget.seconds or 1e9) - call.seconds, 0.0)):
-                return await one.answer(record.span.headers())
-        except TimeoutError:
-            one.failed(worked=True)
-            raise Fault(504, "the deadline passed", code="deadline_exceeded") from None
-        except ModelError as error:
-            one.failed(worked=bool(getattr(error, "worked", False)))
-            raise
-        finally:
-            one.settle()
-            record.usage = one.usage or Usage()
 
     async def _done(
         self,
@@ -497,8 +499,7 @@ class Gateway:
                 )  # fmt: skip
         except Fault as fault:
             if fault.code == "budget_exhausted" and account is not None:
-                limit = next((r.limit for r in started if r.limit), "total_tokens")
-                raise spent(limit, account) from None
+                raise spent("tokens", account) from None
             raise
         finally:
             for run in started:
@@ -586,6 +587,7 @@ class Gateway:
                     record.first = call.seconds
                 yield value
 
+        failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(produce)
             if progress:
@@ -603,8 +605,6 @@ class Gateway:
             except Exception as error:
                 tasks.cancel_scope.cancel()
                 failure = error
-            else:
-                failure = None
         if failure is not None:
             raise failure
 
@@ -628,33 +628,17 @@ class Gateway:
         self, call: Call, record: _Record, asked: Asked, account: Any, queue: asyncio.Queue[Any]
     ) -> None:
         """The upstream's own chunks, for a form that translates them."""
-        asked = replace(
-            asked,
-            include_usage=True,
-            body={**asked.body, "stream_options": {"include_usage": True}},
-        )
-        one = Passing(record.resolved_now, asked, orjson.dumps(asked.body), "/chat/completions")
-        budget = record.resolved_now.budget
-        try:
-            if account is not None or asked.options.budget or self._limited(record.resolved_now):
-                await one.reserve(account, replace(budget, seconds=None))
-            with anyio.fail_after(max((budget.seconds or 1e9) - call.seconds, 0.0)):
-                stream = one.stream(record.span.headers(), lambda: None)
-                async with contextlib.aclosing(stream):
-                    async for part in stream:
-                        for line in part.splitlines():
-                            data = line[5:].strip()
-                            if line.startswith(b"data:") and data != b"[DONE]":
-                                queue.put_nowait(("chunk", orjson.loads(data)))
-        except TimeoutError:
-            one.failed(worked=True)
-            raise Fault(504, "the deadline passed", code="deadline_exceeded") from None
-        except ModelError as error:
-            one.failed(worked=bool(getattr(error, "worked", False)))
-            raise
-        finally:
-            one.settle()
-            record.usage = one.usage or Usage()
+        body = {**asked.body, "stream_options": {"include_usage": True}}
+        asked = replace(asked, include_usage=True, body=body)
+        one = Passing(record.resolved_now, asked, orjson.dumps(body), "/chat/completions")
+        async with self._sending(call, record, one, account):
+            stream = one.stream(record.span.headers(), lambda: None)
+            async with contextlib.aclosing(stream):
+                async for part in stream:
+                    for line in part.splitlines():
+                        data = line[5:].strip()
+                        if line.startswith(b"data:") and data != b"[DONE]":
+                            queue.put_nowait(("chunk", orjson.loads(data)))
 
     # -- the books ---------------------------------------------------------------------------------
 

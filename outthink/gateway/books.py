@@ -236,7 +236,6 @@ class _Book:
     def __init__(self, connection: sa.Connection, items: Sequence[Admit | Fund | Close]) -> None:
         self.connection, self.say = connection, _STATEMENTS[connection.dialect.name]
         self.now = max(item.now for item in items)
-        # in the order of the keys, so that two processes never wait for each other in a circle
         keys = sorted({item.key_id for item in items})
         self.open = self._lock(keys)
         asked = {"ids": [item.hold for item in items], "keys": keys, "now": self.now}
@@ -254,6 +253,7 @@ class _Book:
         self._expire()
 
     def _lock(self, keys: list[str]) -> dict[str, int]:
+        """Lock the keys in their order, so that two processes never wait for each other in a circle."""
         found = self.connection.execute(self.say.lock, {"keys": keys}).all()
         if len(found) < len(keys):
             known = {row.key_id for row in found}

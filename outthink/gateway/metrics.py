@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import shutil
 import tempfile
@@ -17,7 +18,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import outthink
 from outthink.core import registry
@@ -38,13 +38,13 @@ ENDPOINTS = frozenset(
 STOPS = frozenset(
     (
         "finished", "tokens", "total_tokens", "calls", "seconds", "usd", "flops",
-        "error", "failed", "interrupted", "cancelled", "store",
+        "error", "failed", "interrupted", "cancelled", "draining", "store",
     )
 )  # fmt: skip
 CAUSES = frozenset(("unreachable", "timeout", "malformed", "cancelled"))
 #: codes of faults are our own and few; what should not be ever more is held to it all the same
 REASONS = 64
-LIMITS = frozenset(("requests_per_minute", "tokens_per_day", "usd_per_month", "concurrent"))
+LIMITS = ("requests_per_minute", "tokens_per_day", "usd_per_month", "concurrent")
 STATUSES = frozenset(range(100, 600))
 KINDS = ("prompt", "completion", "cached", "reasoning")
 #: what stands for no strategy, and for no name
@@ -93,9 +93,8 @@ MEASURES = (
     Measure("outthink_key_tokens_total", "counter", ("key",),
             "Prompt and completion tokens that a key has spent."),
     Measure("outthink_key_limit", "gauge", ("key", "limit"),
-            "A limit of a key.", "livemostrecent"),
-    Measure("outthink_key_used", "gauge", ("key", "limit"),
-            "What is used or reserved of a key's limit now.", "livemostrecent"),
+            "The limits of a key: tokens_per_day and the rest; +Inf where a reload took one away.",
+            "livemostrecent"),
     Measure("outthink_build_info", "gauge", ("version",), "1, and the version.", "livemax"),
 )  # fmt: skip
 
@@ -158,6 +157,8 @@ class Metrics:
         self._keys: set[str] = set()
         self._hosts: set[str] = set()
         self._reasons: set[str] = set()
+        self._limited: set[tuple[str, str]] = set()
+        self._open: dict[str, bool] = {}
         self._strategies = {*registry.entries("strategy"), PASS}
         self._rows: dict[tuple[str, str, str, str], _Row] = {}
         self._upstreams: dict[str, Any] = {}
@@ -186,10 +187,19 @@ class Metrics:
         """
         self._models.update(config.models, config.aliases)
         self._keys.update(key.name for key in config.keys.values())
+        bounds = {
+            (key.name, limit): bound
+            for key in config.keys.values()
+            for limit in LIMITS
+            if (bound := getattr(key, limit)) is not None
+        }
+        self._limited.update(bounds)
+        for labels in self._limited:
+            self._of("outthink_key_limit", *labels).set(bounds.get(labels, math.inf))
         for model in config.models.values():
-            self._hosts.update(urlsplit(upstream.url).netloc for upstream in model.upstreams)
-        for host in self._hosts:
-            self._of("outthink_upstream_open", host)
+            self._hosts.update(upstream.host for upstream in model.upstreams)
+        for host in self._hosts - self._open.keys():
+            self.upstream_open(host, False)
 
     def started(self) -> None:
         """A request was admitted: it is worked on from now until ``finished``."""
@@ -265,14 +275,10 @@ class Metrics:
         return found
 
     def upstream_open(self, host: str, is_open: bool) -> None:
-        """The circuit breaker of an upstream opened or closed."""
-        self._of("outthink_upstream_open", _among(host, self._hosts)).set(int(is_open))
-
-    def key_limit(self, key: str, limit: str, used: float, bound: float) -> None:
-        """How much of a key's limit (one of ``LIMITS``) is used or reserved."""
-        labels = _among(key, self._keys), _among(limit, LIMITS)
-        self._of("outthink_key_used", *labels).set(used)
-        self._of("outthink_key_limit", *labels).set(bound)
+        """How the circuit breaker of an upstream stands; to be told after each call."""
+        if self._open.get(host) != is_open and host in self._hosts:
+            self._open[host] = is_open
+            self._of("outthink_upstream_open", host).set(int(is_open))
 
     def text(self) -> bytes:
         """All numbers, of all workers, in Prometheus's text format (``CONTENT_TYPE``)."""

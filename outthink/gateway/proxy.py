@@ -9,7 +9,7 @@ what is no answer at all (HTML, half a body, an error with status 200) is told a
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +20,10 @@ from outthink.core.errors import Malformed
 from outthink.core.run import FLOOR
 from outthink.gateway.chat import Asked
 from outthink.gateway.errors import Fault, exhausted
+from outthink.gateway.ledger import Account
 from outthink.gateway.resolve import Resolved
+from outthink.models._endpoint import retry_after
 from outthink.models._server import Endpoint, Server, estimate_chat, estimate_tokens
-from outthink.models._wire import retry_after
 
 #: bytes of an answer that are read at most
 MOST = 1 << 26
@@ -56,7 +57,7 @@ class Passing:
         assert server is not None
         return server
 
-    async def reserve(self, account: Meter | None, budget: Budget) -> None:
+    async def reserve(self, account: Account | None, budget: Budget) -> None:
         """Claim the worst case where a limit binds; lowers ``max_tokens`` to what is left.
 
         Raises ``Fault`` where not even a short answer fits.
@@ -190,16 +191,15 @@ class Passing:
     def _usage(self, told: Any) -> Usage | None:
         if not isinstance(told, dict):
             return None
-        prompt, written = told.get("prompt_tokens"), told.get("completion_tokens")
-        whole = isinstance(prompt, int) and (written is None or isinstance(written, int))
-        if not whole or prompt < 0 or (written or 0) < 0:
+        prompt, written = told.get("prompt_tokens"), told.get("completion_tokens") or 0
+        if not isinstance(prompt, int) or not isinstance(written, int) or min(prompt, written) < 0:
             return None
         held, thought = (
             told.get(f"{name}_tokens_details") or {} for name in ("prompt", "completion")
         )
         return self.resolved.served.model.price.usage(
             prompt,
-            written or 0,
+            written,
             cached=_count(held, "cached_tokens"),
             reasoning=_count(thought, "reasoning_tokens"),
         )
@@ -208,7 +208,7 @@ class Passing:
 
     async def stream(
         self, headers: Mapping[str, str], opened: Callable[[], None]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The events of the upstream's stream as bytes, each part as it comes; ``opened`` at the first.
 
         The usage is asked for in any case and shown where the client asked.  Raises ``Fault`` or a
@@ -282,15 +282,10 @@ class Passing:
         return True
 
 
-def spent(limit: str, account: Meter | None) -> Fault:
+def spent(limit: str, account: Account | None) -> Fault:
     """Not even one answer fits into what is left: of the key's allowance, or of the request's budget."""
-    if account is not None and account.left(limit) < FLOOR:
-        return Fault(
-            429,
-            f"this key's allowance of {limit} is used up",
-            type="insufficient_quota",
-            code="insufficient_quota",
-        )
+    if account is not None and account.shortage is not None:
+        return account.shortage
     return exhausted(limit)
 
 

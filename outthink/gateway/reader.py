@@ -26,9 +26,11 @@ from outthink.gateway.values import read_value, write_value
 if TYPE_CHECKING:
     from outthink.gateway.schemas import Schema
 
-#: seconds that checking one answer may take, and all answers of a request together
+#: seconds of work that checking one answer may take, and all answers of a request together
 SECONDS = 0.25
 ALL_SECONDS = 1.0
+#: and looking over all schemas of a request
+SCHEMA_SECONDS = 2.0
 #: stands before a text that would pass for a call
 TEXT = "text: "
 
@@ -69,8 +71,11 @@ class ChatReader:
     ) -> None:
         self.inner, self.stops = inner, tuple(stops)
         self._json = json_mode or schema is not None
-        self._schema = None if schema is None else _schema(schema)
-        self._tools = _offered(tools)
+        check, place = _Schemas(), "response_format"
+        self._schema = (
+            None if schema is None else check(schema, place, place, "invalid_json_schema")
+        )
+        self._tools = check.tools(tools)
         self._marks = tuple(f"{name}(" for name in self._tools)
         #: what was read: of a tool's arguments, and (with no tool's name) of whole texts
         self._known: dict[tuple[str, str], str | None] = {}
@@ -173,49 +178,51 @@ class ChatReader:
 
     def _keeps(self, schema: Schema, value: Any) -> bool:
         """Does a value keep to a schema?  ``False`` where there is no time left to say."""
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             return self._left > 0 and schema.valid(value, min(SECONDS, self._left))
         finally:
-            self._left -= time.perf_counter() - began
+            self._left -= time.thread_time() - began
 
 
 _cut = cut
 
 
-def _schema(schema: Any) -> Schema:
-    # its libraries take a tenth of a second and some memory, and many never send a schema
-    from outthink.gateway.schemas import compiled
+class _Schemas:
+    """Looks over the schemas of one request, in the time that there is for all of them."""
 
-    return compiled(schema, "response_format", "response_format")
+    def __init__(self) -> None:
+        self.end = time.thread_time() + SCHEMA_SECONDS
 
+    def __call__(self, schema: Any, what: str, param: str, code: str) -> Schema:
+        # its libraries take a tenth of a second and some memory, and many clients send no schema
+        from outthink.gateway.schemas import SECONDS, compiled
 
-def _offered(tools: Sequence[Mapping[str, Any]]) -> dict[str, _Tool]:
-    """The tools by name; those that the server carries out itself are called by nobody else."""
-    out: dict[str, _Tool] = {}
-    for place, tool in enumerate(tools):
-        kind = tool.get("type", "function")
-        said = tool.get(str(kind), tool if "type" not in tool else None)
-        name = said.get("name") if isinstance(said, Mapping) else None
-        if not isinstance(said, Mapping) or not isinstance(name, str) or not name:
-            continue
-        if kind == "custom":
-            out[name] = _Tool(kind)
-        elif kind == "function":
-            out[name] = _function(name, said.get("parameters"), place)
-    return out
+        left = max(self.end - time.thread_time(), 0.0)
+        return compiled(schema, what, param, code, min(left, SECONDS))
 
+    def tools(self, tools: Sequence[Mapping[str, Any]]) -> dict[str, _Tool]:
+        """The tools by name, but those that the server carries out itself."""
+        out: dict[str, _Tool] = {}
+        for place, tool in enumerate(tools):
+            kind = tool.get("type", "function")
+            said = tool.get(str(kind), tool if "type" not in tool else None)
+            name = said.get("name") if isinstance(said, Mapping) else None
+            if not isinstance(said, Mapping) or not isinstance(name, str) or not name:
+                continue
+            if kind == "custom":
+                out[name] = _Tool(kind)
+            elif kind == "function":
+                out[name] = self._function(name, said.get("parameters"), place)
+        return out
 
-def _function(name: str, parameters: Any, place: int) -> _Tool:
-    if parameters is None or parameters == {}:
-        return _Tool("function")
-    from outthink.gateway.schemas import compiled
-
-    schema = compiled(
-        parameters,
-        f"function {name[:64]!r}",
-        f"tools[{place}].function.parameters",
-        "invalid_function_parameters",
-    )
-    bare = isinstance(parameters, dict) and not parameters.get("properties")
-    return _Tool("function", schema, bare)
+    def _function(self, name: str, parameters: Any, place: int) -> _Tool:
+        if parameters is None or parameters == {}:
+            return _Tool("function")
+        param, code = f"tools[{place}].function.parameters", "invalid_function_parameters"
+        schema = self(parameters, f"function {name[:64]!r}", param, code)
+        return _Tool(
+            "function",
+            schema,
+            not (isinstance(parameters, Mapping) and parameters.get("properties")),
+        )

@@ -8,12 +8,17 @@ code: those belong into an alias.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import anyio
+import orjson
 
 from outthink.api import (
     Session,
@@ -26,13 +31,14 @@ from outthink.api import (
 )
 from outthink.core import registry
 from outthink.core.budget import Budget
-from outthink.core.errors import BadInput, MissingNeed, likely
+from outthink.core.errors import BadInput, MissingNeed, ModelError, likely
 from outthink.core.model import Model
 from outthink.gateway.chat import Asked
 from outthink.gateway.config import Config, KeyConfig, ModelConfig
 from outthink.gateway.errors import Fault, unknown
 from outthink.models._server import Endpoint, Server
 from outthink.models.openai import OpenAI, OpenAIModel
+from outthink.strategies.greedy import Greedy
 
 #: parts that a client's strategy may not have, and why
 BARRED = {
@@ -46,6 +52,10 @@ BARRED = {
 BUDGET = Budget(calls=1024, tokens=4_000_000)
 #: names of a wildcard model that are kept open
 NAMES = 256
+#: seconds that the server behind a wildcard has to list its models, and for which the list is kept
+LISTING, LISTED = 5.0, 30.0
+#: seconds between two looks at servers that were given up
+TENDING = 2.0
 #: the pass-through: no strategy at all
 PLAIN = "greedy"
 
@@ -91,6 +101,25 @@ def _build(spec: str) -> Any:
     return registry.build(spec, "strategy")
 
 
+@functools.lru_cache(maxsize=1024)
+def _named(built: Any) -> tuple[tuple[str, str], ...]:
+    """The kind and name of every part in a strategy."""
+    kinds = ("strategy", "verifier", "model", "stop", "utility")
+    return tuple(p.registered for kind in kinds for p in parts_of(built, kind))
+
+
+@functools.lru_cache(maxsize=1024)
+def heated(built: Any, temperature: float) -> Any:
+    """The strategy at a temperature, wherever it says none itself."""
+    return tuned(built, temperature=temperature)
+
+
+@functools.lru_cache(maxsize=1024)
+def is_hot(built: Any) -> bool:
+    """Does a strategy in it draw at a temperature above 0?"""
+    return any(getattr(p, "temperature", 0) for p in parts_of(built, "strategy"))
+
+
 def tuned(part: Any, **given: Any) -> Any:
     """The part with these values in each place where it, or a strategy in it, has its default."""
     changed: dict[str, Any] = {}
@@ -114,6 +143,7 @@ class Catalog:
         self.served: dict[str, Served] = {}
         self._named: OrderedDict[str, Served] = OrderedDict()
         self._checked: dict[tuple[Any, str], None] = {}
+        self._listed: tuple[float, list[str]] = (0.0, [])
 
     async def __aenter__(self) -> Catalog:
         for name, config in self.config.models.items():
@@ -131,6 +161,8 @@ class Catalog:
     def check(self) -> None:
         """Raise ``BadInput`` for an alias, or a default, whose model cannot do what it asks."""
         server = self.config.server
+        for every in self.served.values():
+            check_main(every.model)
         pairs = [(a.name, a.strategy, a.model) for a in self.config.aliases.values()]
         pairs += [("the default strategy", server.strategy, name) for name in self.served]
         for what, spec, model in pairs:
@@ -166,7 +198,7 @@ class Catalog:
             name,
             base_url=config.upstreams[0].url,
             api_key_env=config.upstreams[0].key_env or "",
-            prefix=config.prefix,  # type: ignore[arg-type]
+            prefix=config.prefix,
             seeds=config.seeds,
             max_tokens=config.max_tokens,
             retries=config.retries,
@@ -221,6 +253,31 @@ class Catalog:
         """The models and aliases that a key may use."""
         known = [*(n for n in self.config.models if n != "*"), *self.config.aliases]
         return [n for n in known if key is None or allows(key.models, n)]
+
+    async def listed(self) -> list[str]:
+        """The models of the server behind the wildcard, as it says itself; none where it does not."""
+        base = self.served.get("*")
+        now = time.monotonic()
+        if base is None or base.server is None or now < self._listed[0]:
+            return self._listed[1]
+        found: list[str] = []
+        with contextlib.suppress(ModelError, ValueError, TypeError, KeyError):
+            with anyio.move_on_after(LISTING):
+                async with base.server.exchange("/models", lambda _: b"", method="GET") as answer:
+                    data = orjson.loads(await answer.read(1 << 20))
+                    found = [str(model["id"]) for model in data["data"]]
+        self._listed = (now + LISTED, found)
+        return found
+
+    async def tend(self) -> None:
+        """Ask each server that was given up whether it is well again, for as long as this goes on."""
+        while True:
+            await anyio.sleep(TENDING)
+            servers = {s.server for s in self.served.values() if s.server is not None}
+            ill = [(s, e) for s in servers for e in s.endpoints if e.open_until]
+            async with anyio.create_task_group() as tasks:
+                for server, endpoint in ill:
+                    tasks.start_soon(server.check, endpoint)
 
     def _wild(self, name: str) -> Served | None:
         """A model that is served under whatever name comes."""
@@ -296,7 +353,7 @@ class Catalog:
             raise Fault(400, str(error), code=code, param=param) from None
         if not trusted:
             self._may(built, key, param)
-        if registry.spec_of(built) == PLAIN:
+        if built == Greedy():
             return None
         try:
             self._suits(built, served, trusted)
@@ -305,8 +362,9 @@ class Catalog:
         return built
 
     def _may(self, built: Any, key: KeyConfig | None, param: str) -> None:
-        for (kind, name), why in BARRED.items():
-            if any(p.registered[1] == name for p in parts_of(built, kind)):
+        named = _named(built)
+        for kind, name in named:
+            if why := BARRED.get((kind, name)):
                 raise Fault(
                     403,
                     f"{name} {why}: it may stand in an alias of the gateway's configuration, not in a "
@@ -314,13 +372,13 @@ class Catalog:
                     code="part_not_allowed",
                     param=param,
                 )
-        for part in parts_of(built, "strategy"):
-            name = part.registered[1]
-            if key is not None and not allows(key.strategies, name):
+            if kind == "strategy" and key is not None and not allows(key.strategies, name):
                 raise Fault(
                     403, f"this key may not use the strategy {name!r}",
                     code="strategy_not_allowed", param=param,
                 )  # fmt: skip
+        if not any(kind == "model" for kind, _ in named):
+            return
         for spec in parts_of(built, "model"):
             name = spec.name if isinstance(spec, OpenAI) else registry.spec_of(spec)
             plain = not isinstance(spec, OpenAI) or registry.spec_of(spec) == registry.spec_of(

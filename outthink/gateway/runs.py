@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outthink.api import parts_of, reader_of
+from outthink.api import reader_of
 from outthink.core.budget import Budget, Meter
 from outthink.core.nouns import Answer, Sample
 from outthink.core.run import Run
@@ -18,7 +18,7 @@ from outthink.gateway.chat import Asked, choice_of, params_of, problem_of
 from outthink.gateway.config import KeyConfig
 from outthink.gateway.errors import Fault, exhausted
 from outthink.gateway.reader import ChatReader
-from outthink.gateway.resolve import Resolved, tuned
+from outthink.gateway.resolve import Resolved, heated, is_hot
 from outthink.strategies.greedy import Greedy
 from outthink.strategies.self_consistency import SelfConsistency
 from outthink.verify.extract import reader_for
@@ -41,12 +41,12 @@ def strategy_of(asked: Asked, resolved: Resolved) -> tuple[Any, list[str]]:
     """The strategy with the client's temperature where it says none itself, and notes."""
     strategy = resolved.strategy if resolved.strategy is not None else Greedy()
     heat = asked.temperature
-    if heat == 0 and any(getattr(p, "temperature", 0) for p in parts_of(strategy, "strategy")):
+    if heat == 0 and is_hot(strategy):
         name = resolved.strategy_name
         return strategy, [
             f"temperature 0 would make every sample of {name} the same: it draws at its own"
         ]
-    return tuned(strategy, temperature=None if heat is None else min(heat, 5.0)), []
+    return (strategy if heat is None else heated(strategy, min(heat, 5.0))), []
 
 
 def schema_of(asked: Asked) -> tuple[Mapping[str, Any] | None, bool]:

@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
@@ -51,7 +52,7 @@ class Guarded(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for the headers of the first request."""
         super().connection_made(transport)
-        self._size, self._timer = 0, None
+        self._timer: asyncio.TimerHandle | None = None
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,6 +116,19 @@ class Server(uvicorn.Server):
     gateway: Gateway
     drain_seconds = 30.0
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A signal ends the serving, and not the process as well: to drain is to end well."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {n: signal.signal(n, self.handle_exit) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, how in before.items():
+                signal.signal(number, how)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what is under way with what it has, before the time is up."""
         self.gateway.drain()
@@ -162,6 +176,7 @@ def work(load: Load, sock: socket.socket, quiet: bool) -> None:
         interface="asgi3",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=75,

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from outthink.core.budget import Budget
 from outthink.core.errors import BadInput, likely
-from outthink.models._server import check_url
+from outthink.models._endpoint import check_url
 from outthink.models.openai import PrefixMode
 from outthink.store import default_url
 from outthink.store.address import Address
@@ -99,7 +99,7 @@ def _told(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, numbers.Real):
         return f"{value:,}"[:40]
-    names = {str: "a text", list: "a list", dict: "a table"}
+    names: dict[type, str] = {str: "a text", list: "a list", dict: "a table"}
     return names.get(type(value), f"a {type(value).__name__}")
 
 

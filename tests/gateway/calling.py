@@ -41,7 +41,8 @@ def calls(*pairs):
 class Calling:
     """Gives ``answers`` in turn where tools are offered: texts, or what stands beside an empty text.
 
-    Without tools it is asked about such answers: it is for those that hold ``liked``.
+    Those that hold ``liked`` are the likelier ones.  Without tools it is asked about such answers, and
+    is for those too.
     """
 
     name, native_n, max_tokens = "calling", True, 40
@@ -65,8 +66,12 @@ class Calling:
             return Generation(self.judge(request.messages), 5)
         answer = next(self.turn)
         text, extra = (answer, {}) if isinstance(answer, str) else ("", answer)
-        lines = np.full(5, -0.1) if request.logprobs else None
-        tops = np.full((5, request.top_logprobs), -0.1) if request.top_logprobs else None
+        # what it is surer of: the likelier the token, the less likely are the others
+        each, others = (-0.1, -6.0) if self.liked in json.dumps(answer) else (-0.5, -2.0)
+        lines = np.full(5, each) if request.logprobs else None
+        tops = np.full((5, request.top_logprobs), others) if request.top_logprobs else None
+        if tops is not None:
+            tops[:, 0] = each
         finish = "tool_calls" if extra else "stop"
         total = None if lines is None else float(lines.sum())
         return Generation(text, 5, finish, None, total, lines, extra, tops)

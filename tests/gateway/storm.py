@@ -21,11 +21,14 @@ import aiohttp
 import uvicorn
 import uvloop
 
+from outthink.core import registry
 from outthink.gateway.app import Gateway
-from outthink.gateway.config import Config, KeyConfig, ModelConfig, ServerConfig, Upstream
+from outthink.gateway import config as settings
+from outthink.gateway.config import Config, KeyConfig, ModelConfig, ServerConfig
+from outthink.gateway.errors import Fault
 from outthink.gateway.keys import new_key
 from outthink.gateway.serve import Guarded, Server, listen
-from tests.gateway.upstream import FAULTS, Book
+from tests.gateway.upstream import FAULTS, Book, Upstream
 
 T = TypeVar("T")
 
@@ -87,10 +90,11 @@ class Running:
 def serving(config: Config) -> Iterator[Running]:
     """Run a gateway in a thread, as ``outthink serve`` does in a process."""
     gateway, loop = Gateway(config), uvloop.new_event_loop()
-    settings = uvicorn.Config(
-        gateway, http=Guarded, ws="none", lifespan="on", log_config=None, access_log=False
+    server = Server(
+        uvicorn.Config(
+            gateway, http=Guarded, ws="none", lifespan="on", log_config=None, access_log=False
+        )
     )
-    server = Server(settings)
     server.gateway, server.drain_seconds = gateway, 2.0
     with contextlib.closing(listen("127.0.0.1", 0)) as sock:
 
@@ -122,7 +126,7 @@ def config_of(
     url: str, keys: Sequence[KeyConfig] = (), server: ServerConfig | None = None, **model: Any
 ) -> Config:
     """A configuration with one model, ``m``, behind this address."""
-    served = ModelConfig("m", (Upstream(url),), **model)
+    served = ModelConfig("m", (settings.Upstream(url),), **model)
     return Config(server or ServerConfig(), {"m": served}, {}, {k.id: k for k in keys})
 
 
@@ -264,6 +268,53 @@ async def storm(url: str, made: Sequence[Deed], width: int | None = None) -> lis
                 return await do(deed, url, client)
 
         return await asyncio.gather(*map(one, made))
+
+
+def runnable(running: Running) -> list[str | None]:
+    """The strategies that a plain server can answer, with the model as judge where one is needed."""
+    catalog = running.gateway.catalog
+
+    def runs(spec: str) -> bool:
+        try:
+            catalog.strategy(spec, catalog.served["m"], None, False, "model")
+        except Fault:
+            return False
+        return True
+
+    names = [name for name in registry.entries("strategy") if name != "greedy"]
+    ways = [(name, f"{name}(verifier=judge)") for name in names]
+    return [None, *(next(filter(runs, way)) for way in ways if any(map(runs, way)))]
+
+
+async def leave(
+    url: str, up: Upstream, strategy: str | None, stream: bool, latency: float, after: float
+) -> str | None:
+    """Ask, go away some seconds after the first call, and say what is wrong if calls do not end then.
+
+    The upstream's own answers take ``latency``; what has not ended within 5 s was not stopped.
+    """
+    deed = Deed(f"{strategy}-{stream}", ENDPOINTS[0], "none", strategy, stream, None)
+    body, calls = deed.body(), up.book.by_id
+    body["messages"][0]["content"] += f" #latency={latency}"
+    async with aiohttp.ClientSession() as client:
+        asking = asyncio.ensure_future(client.post(f"{url}/{deed.endpoint}", json=body))
+        if not await until(lambda: deed.id in calls):
+            return f"{deed.id}: no call came"
+        await asyncio.sleep(after)
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            (await asking).close()
+    if not await until(lambda: all(call.ended for call in calls[deed.id])):
+        return f"{deed.id}: calls go on"
+    return None
+
+
+async def until(done: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether something is so within that time."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not done() and asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(0.005)
+    return done()
 
 
 # -- what must hold afterwards -----------------------------------------------------------------------

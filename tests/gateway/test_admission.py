@@ -87,7 +87,9 @@ def test_one_key_has_its_own_bound() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 30)), max_size=60))
+@given(
+    st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 30)), max_size=60)
+)
 def test_whoever_comes_goes_or_leaves_no_place_is_lost(steps: list[tuple[str, int]]) -> None:
     async def main() -> None:
         gate, here = Gate(3, 4, 60.0), list[Visitor]()

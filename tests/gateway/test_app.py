@@ -91,7 +91,12 @@ def test_the_same_with_a_strategy(gate: Running, up: Any) -> None:
 
 
 def test_a_stream_is_passed_on_as_it_comes(gate: Running) -> None:
-    body = {"model": "m", "messages": ADD, "stream": True, "metadata": {"pace": "0.05", "words": "11"}}
+    body = {
+        "model": "m",
+        "messages": ADD,
+        "stream": True,
+        "metadata": {"pace": "0.05", "words": "11"},
+    }
     began, times = time.perf_counter(), list[float]()
     with httpx.stream("POST", gate.url + "/chat/completions", json=body, timeout=10) as response:
         for line in response.iter_lines():
@@ -238,8 +243,13 @@ def test_life_is_shown_while_a_strategy_thinks(up: Any) -> None:
         ("error", 502), ("empty", 502),
     ],
 )  # fmt: skip
-def test_an_upstream_error_is_told_as_it_is(gate: Running, model: str, fault: str, status: int) -> None:
-    body = {"model": model, "metadata": {"fault": fault, "retry_after": "0", "id": f"{fault}{model}"}}
+def test_an_upstream_error_is_told_as_it_is(
+    gate: Running, model: str, fault: str, status: int
+) -> None:
+    body = {
+        "model": model,
+        "metadata": {"fault": fault, "retry_after": "0", "id": f"{fault}{model}"},
+    }
     found = ask(gate, body)
     assert found.status_code == status, found.text
     error = found.json()["error"]
@@ -384,9 +394,9 @@ def test_who_leaves_stops_the_upstream(gate: Running, up: Any, model: str, strea
 
 
 def _leave(gate: Running, body: dict[str, Any]) -> None:
+    body = {"messages": ADD, **body}
     with pytest.raises(httpx.TimeoutException):
-        ask_for = {"messages": ADD, **body}
-        httpx.post(gate.url + "/chat/completions", json=ask_for, timeout=0.3)
+        httpx.post(gate.url + "/chat/completions", json=body, timeout=0.3)
 
 
 # -- the rest ----------------------------------------------------------------------------------------
@@ -422,7 +432,12 @@ def test_a_seeded_request_that_comes_again_is_told(gate: Running) -> None:
 
 def test_a_bundled_model_answers_without_any_server() -> None:
     config = Config(ServerConfig(port=0), {"fly": ModelConfig("fly", spec="fly")}, {}, {})
-    question = [{"role": "user", "content": "Ada has 3 pens. Ben has 4 more than Ada. How many pens has Ben?"}]
+    question = [
+        {
+            "role": "user",
+            "content": "Ada has 3 pens. Ben has 4 more than Ada. How many pens has Ben?",
+        }
+    ]
     with running(config) as gate:
         for model in ("fly", "self_consistency(n=4)@fly"):
             found = ask(gate, {"model": model, "messages": question, "max_tokens": 200})
@@ -459,7 +474,9 @@ def test_draining_refuses_and_ends_runs_with_what_they_have(up: Any) -> None:
 def test_a_reload_takes_what_is_new_and_keeps_the_old_where_it_is_wrong(up: Any) -> None:
     config = over(up.url)
     with running(config) as gate:
-        more = Config(config.server, config.models, {"fast": Alias("fast", "m", None, Budget(calls=1))}, {})
+        more = Config(
+            config.server, config.models, {"fast": Alias("fast", "m", None, Budget(calls=1))}, {}
+        )
         gate.call(gate.gateway.reload, more)
         assert ask(gate, {"model": "fast"}).status_code == 200
         wrong = Config(config.server, config.models, {"x": Alias("x", "m", "token_ensemble")}, {})

@@ -276,7 +276,7 @@ def test_parts_of_a_run_that_fund_at_once_find_each_its_own(url):
         async with ledger_of(url) as ledger:
             key = key_of(tokens_per_day=1000, usd_per_month=1.0)
             account = await ledger.admit(key, NOON + 60)
-            fitted = []
+            fitted, before = [], ledger.store._worker.transactions
 
             async def part():
                 child = Meter(Budget(), account)
@@ -290,6 +290,7 @@ def test_parts_of_a_run_that_fund_at_once_find_each_its_own(url):
                 for _ in range(11):
                     tasks.start_soon(part)
             assert fitted == [80] * 11
+            assert ledger.store._worker.transactions - before <= 3, "one asks for those beside it"
             await account.close()
             assert await period(ledger, key, "2026-01-14") == (1, 880, 110_000_000, 0, 0)
 
@@ -461,6 +462,7 @@ def test_a_cancelled_request_is_closed_all_the_same(url):
     async def main():
         async with ledger_of(url) as ledger:
             key = key_of(tokens_per_day=100)
+            waited = False
             with anyio.CancelScope() as scope:
                 account = await ledger.admit(key, NOON + 60, tokens(50))
                 try:
@@ -469,6 +471,8 @@ def test_a_cancelled_request_is_closed_all_the_same(url):
                     await anyio.sleep(60)
                 finally:
                     await account.close()
+                    waited = True
+            assert waited
             assert await period(ledger, key, "2026-01-14") == (1, 20, 0, 0, 0)
 
     anyio.run(main)

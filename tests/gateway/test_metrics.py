@@ -1,6 +1,7 @@
 """Numbers for Prometheus: true, bounded, without secrets, and added up over processes."""
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -21,9 +22,9 @@ from outthink.gateway.metrics import BUCKETS, FOLDER, MEASURES, Metrics, shared,
 CHAT = "/v1/chat/completions"
 
 
-def config(*hosts: str) -> Config:
+def config(*hosts: str, **limits: float) -> Config:
     upstreams = tuple(Upstream(url=f"http://{host}/v1", key_env="UPSTREAM_KEY") for host in hosts)
-    key = KeyConfig(id="k1d2e3f4", name="team-a", salt="c2FsdHNhbHQ", hash="aGFzaGhhc2g")
+    key = KeyConfig(id="k1d2e3f4", name="team-a", salt="c2FsdHNhbHQ", hash="aGFzaGhhc2g", **limits)
     return Config(
         server=ServerConfig(),
         models={"qwen3-8b": ModelConfig(name="qwen3-8b", upstreams=upstreams)},
@@ -123,12 +124,14 @@ def test_first_tokens_and_upstreams(metrics):
     assert value(now, "outthink_upstream_open", host="10.0.0.2:8000") == 0
 
 
-def test_limits_of_a_key(metrics):
-    metrics.key_limit("team-a", "tokens_per_day", 1200, 100_000)
-    now = read(metrics.text())
+def test_the_limits_of_a_key_are_shown_as_they_are_now(metrics):
     place = {"key": "team-a", "limit": "tokens_per_day"}
-    assert value(now, "outthink_key_used", **place) == 1200
-    assert value(now, "outthink_key_limit", **place) == 100_000
+    assert value(metrics, "outthink_key_limit", **place) is None
+    metrics.know(config("10.0.0.1:8000", tokens_per_day=100_000, concurrent=4))
+    assert value(metrics, "outthink_key_limit", **place) == 100_000
+    metrics.know(config("10.0.0.1:8000", concurrent=8))
+    assert value(metrics, "outthink_key_limit", **place) == math.inf
+    assert value(metrics, "outthink_key_limit", key="team-a", limit="concurrent") == 8
 
 
 def test_a_quantile_is_as_exact_at_10_ms_as_at_5_minutes(metrics):
@@ -152,7 +155,6 @@ def test_names_from_outside_make_no_series(metrics):
         metrics.upstream_started(name)
         metrics.upstream(name, name, 0.1)
         metrics.upstream_open(name, True)
-        metrics.key_limit(name, name, 1, 2)
 
     for number in range(100):
         shower(number)
@@ -248,8 +250,8 @@ WORKER = """
                 metrics.started()
                 metrics.upstream_started("10.0.0.1:8000")
                 metrics.upstream_open("10.0.0.1:8000", True)
-            case ["limit", used]:
-                metrics.key_limit("team-a", "tokens_per_day", float(used), 1000)
+            case ["limit", bound]:
+                metrics.know(config("10.0.0.1:8000", tokens_per_day=int(bound)))
             case ["text"]:
                 sys.stdout.write(metrics.text().decode())
         print("# done", flush=True)
@@ -306,7 +308,7 @@ def test_workers_add_up_and_a_dead_one_holds_nothing_open(monkeypatch):
                 assert value(now, "outthink_upstream_in_flight") == 2
                 # one breaker, seen by both; one limit, told last by the second
                 assert value(now, "outthink_upstream_open") == 1
-                assert value(now, "outthink_key_used") == 20
+                assert value(now, "outthink_key_limit") == 20
             end = f"from outthink.gateway.metrics import ended; ended({first.kill()})"
             subprocess.run([sys.executable, "-c", end], check=True)
             now = read(second.tell("text"))

@@ -95,6 +95,8 @@ def test_a_text():
     ]
     assert message["status"] == "completed"
     assert body["error"] is body["incomplete_details"] is None
+    assert (body["parallel_tool_calls"], body["tool_choice"], body["tools"]) == (True, "auto", [])
+    assert body["text"] == {"format": {"type": "text"}}
 
 
 def test_usage_is_kept_apart():
@@ -306,7 +308,8 @@ def test_a_call_is_told_of_once_its_name_is_whole():
     )
     (added,) = (e["item"] for e in found if e["type"] == "response.output_item.added")
     assert (added["name"], added["call_id"], added["arguments"]) == ("weather", "c", "")
-    assert found[-1]["response"]["output"][0]["arguments"] == "{} "
+    (call,) = found[-1]["response"]["output"]
+    assert (call["name"], call["arguments"]) == ("weather", "{} ")
 
 
 def test_calls_whose_pieces_are_mixed():
@@ -346,11 +349,13 @@ def test_a_call_without_arguments_or_id():
 
 
 def test_a_custom_call_in_pieces():
-    first = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "patch", "input": "+"}}
-    more = {"index": 0, "custom": {"input": "a"}}
+    pieces = [
+        {"index": 0, "id": "c", "type": "custom"},
+        {"index": 0, "custom": {"name": "patch", "input": "+"}},
+        {"index": 0, "custom": {"input": "a"}},
+    ]
     found = told(
-        chunk({"tool_calls": [first]}),
-        chunk({"tool_calls": [more]}),
+        *(chunk({"tool_calls": [piece]}) for piece in pieces),
         chunk(finish="tool_calls"),
         last(),
     )
@@ -377,10 +382,13 @@ def test_log_probabilities_wait_for_their_text():
     token = {"token": "F", "logprob": -0.5, "bytes": [70], "top_logprobs": []}
     held = chunk({"content": ""})
     held["choices"][0]["logprobs"] = {"content": [token]}
-    found = told(held, chunk({"content": "F"}), chunk(finish="stop"), last())
-    (delta,) = (e for e in found if e["type"] == "response.output_text.delta")
-    assert delta["logprobs"] == [token]
-    assert found[-1]["response"]["output"][0]["content"][0]["logprobs"] == [token]
+    more = chunk({"content": "our"})
+    more["choices"][0]["logprobs"] = {"content": [{**token, "token": "our"}]}
+    found = told(held, chunk({"content": "F"}), more, chunk(finish="stop"), last())
+    deltas = [e["logprobs"] for e in found if e["type"] == "response.output_text.delta"]
+    assert [[t["token"] for t in tokens] for tokens in deltas] == [["F"], ["our"]]
+    whole = found[-1]["response"]["output"][0]["content"][0]["logprobs"]
+    assert whole == [token for tokens in deltas for token in tokens]
 
 
 def test_signs_of_progress_are_no_events():
@@ -416,6 +424,7 @@ def test_an_error_in_midstream_fails_the_response(error, code):
     message = error if isinstance(error, str) else error["message"]
     assert raised["message"] == raised["error"]["message"] == failed["error"]["message"] == message
     assert (failed["status"], failed["error"]["code"]) == ("failed", code)
+    assert raised["param"] == (error.get("param") if isinstance(error, dict) else None)
     (item,) = failed["output"]
     assert (item["status"], item["content"][0]["text"]) == ("incomplete", "Fo")
 
@@ -425,6 +434,24 @@ def test_a_stream_that_only_stops_has_failed(chunks):
     found = told(*chunks)
     assert found[0]["type"] == "response.created"
     assert found[-1]["type"] == "response.failed"
+
+
+@pytest.mark.parametrize("ends", [(chunk(finish="stop"),), (last(),)])
+def test_a_reason_or_a_usage_is_an_end(ends):
+    assert told(chunk({"content": "Four"}), *ends)[-1]["type"] == "response.completed"
+
+
+def test_what_a_server_should_not_send_breaks_nothing():
+    odd = {"content": 5, "refusal": {}, "reasoning": [], "tool_calls": "x"}
+    calls = {"tool_calls": [None, {"index": 0, "id": "c", "function": None}]}
+    parts = {"content": [{"type": "text", "text": "Fo"}, {"type": "text", "text": "ur"}, None]}
+    choices = {**HEAD, "choices": [None]}
+    found = told(None, choices, chunk(odd), chunk(calls), chunk(parts), chunk(finish=5), last())
+    assert [item["type"] for item in found[-1]["response"]["output"]] == [
+        "message",
+        "function_call",
+    ]
+    assert read(found[-1]["response"]).output_text == "Four"
 
 
 def test_nothing_comes_before_the_first_chunk():
@@ -455,9 +482,9 @@ def test_whoever_leaves_a_stream_closes_its_source(after):
         for _ in range(after):
             await anext(stream)
         await stream.aclose()
+        return list(closed)  # the end of the loop would close it too
 
-    asyncio.run(leave())
-    assert closed == [True]
+    assert asyncio.run(leave()) == [True]
 
 
 def cuts(text):

@@ -326,6 +326,11 @@ def test_an_item_that_has_no_place_is_named(item, param):
     assert refusal(input=[item]).param == param
 
 
+def test_an_item_that_would_have_to_be_kept_says_so():
+    fault = refusal(input=[{"type": "item_reference", "id": "msg_1"}])
+    assert "nothing is kept here" in fault.message
+
+
 @pytest.mark.parametrize("nothing", [None, [], {}, 5])
 def test_an_input_is_needed(nothing):
     assert refusal(input=nothing).param == "input"
@@ -363,7 +368,9 @@ def test_a_tool_that_the_server_would_run_is_refused_by_name(kind):
     fault = refusal(tools=[WEATHER, {"type": kind}])
     assert fault.param == "tools[1]"
     assert repr(kind) in fault.message
-    assert repr(kind) in refusal(tools=[WEATHER], tool_choice={"type": kind}).message
+    fault = refusal(tools=[WEATHER], tool_choice={"type": kind})
+    assert (fault.param, fault.code) == ("tool_choice", "unsupported")
+    assert repr(kind) in fault.message
 
 
 def test_a_tool_in_chats_own_form_is_refused():
@@ -421,11 +428,14 @@ def test_without_tools_nothing_is_said_of_them():
         ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
         ({"instructions": [{"role": "user", "content": "x"}]}, "instructions"),
         ({"tool_choice": {"type": "allowed_tools"}, "tools": [WEATHER]}, "tool_choice.tools"),
+        ({"tool_choice": "any", "tools": [WEATHER]}, "tool_choice"),
         ({"tools": {"type": "function"}}, "tools"),
     ],
 )
 def test_a_wrong_value_is_named(body, param):
-    assert refusal(**body).param == param
+    fault = refusal(**body)
+    assert fault.param == param
+    assert fault.code == ("unsupported" if param == "reasoning.mode" else "invalid_value")
 
 
 def test_plain_text_needs_no_format():

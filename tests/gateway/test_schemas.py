@@ -144,7 +144,7 @@ def test_formats_that_openai_knows_are_checked_and_others_are_remarks():
         ([], "no object"),
         (5, "no object"),
         ({"description": "x" * MOST}, "is the most"),
-        ({"a": float("inf") and object}, "") if False else ({"items": 5}, "items: "),
+        ({"items": 5}, "items: "),
         ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "cannot be checked"),
     ],
 )
@@ -182,11 +182,14 @@ def nested(depth, make):
     return out
 
 
+CIRCLE = {"a": {"allOf": [{"$ref": "#/$defs/b"}]}, "b": {"$ref": "#/$defs/a"}}
+
+
 @pytest.mark.parametrize(
     "schema",
     [
         {"$ref": "#"},
-        {"$defs": {"a": {"allOf": [{"$ref": "#/$defs/b"}]}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+        {"items": {"$ref": "#/$defs/a"}, "$defs": CIRCLE, "$ref": "#/$defs/a"},
         {"$defs": doubling(60), "$ref": "#/$defs/a0"},
         {"pattern": "(?:" * 40 + "x?" + "){1,9}" * 40},
         {"properties": {f"p{i}": {"pattern": f"\\p{{L}}{{{i + 1},900}}"} for i in range(200)}},
@@ -196,9 +199,9 @@ def nested(depth, make):
     ids=["self", "circle", "doubling", "pattern", "patterns", "very deep", "deep"],
 )  # fmt: skip
 def test_a_hostile_schema_is_refused_soon(schema):
-    began = time.perf_counter()
+    began = time.thread_time()
     fault(schema)
-    assert time.perf_counter() - began < 4 * schemas.SECONDS
+    assert time.thread_time() - began < 4 * schemas.SECONDS
 
 
 PAIR = {"properties": {"a": {"$ref": "#/$defs/s"}}, "required": ["z"]}
@@ -223,25 +226,25 @@ PAIR = {"properties": {"a": {"$ref": "#/$defs/s"}}, "required": ["z"]}
 )  # fmt: skip
 def test_what_is_not_decided_in_time_counts_as_broken(schema, value):
     checked = of(schema)
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not checked.valid(value, 0.1)
-    assert time.perf_counter() - began < 1.5
+    assert time.thread_time() - began < 1.5
 
 
 def test_equal_items_are_found_in_a_long_list_without_comparing_all_pairs():
-    began = time.perf_counter()
+    began = time.thread_time()
     items = [{"a": i} for i in range(20_000)]
     assert valid({"uniqueItems": True}, items)
     assert not valid({"uniqueItems": True}, [*items, {"a": 7.0}])
-    assert time.perf_counter() - began < 4
+    assert time.thread_time() - began < 4
 
 
 def test_a_part_that_names_its_dialect_is_checked_by_the_same_means():
     own = {"$schema": DIALECTS[0], "pattern": "(a+)+$"}
     schema = {**own, "properties": {"p": own, "r": {"$ref": "#"}}}
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not valid(schema, {"r": {"r": {"p": "a" * 100 + "b"}}})
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_patterns_may_look_ahead_and_name_unicode():
