@@ -38,6 +38,20 @@ def text_of(content: Any) -> str:
     return "\n".join(p for p in parts if isinstance(p, str))
 
 
+def calls_of(said: Mapping[str, Any]) -> list[str]:
+    """The tool calls of a message, or beside a sample's text, each as ``name(arguments)``."""
+    calls = said.get("tool_calls") or said.get("function_call") or ()
+    out: list[str] = []
+    for call in calls if isinstance(calls, (list, tuple)) else (calls,):
+        try:
+            inner = call.get("custom") or call.get("function") or call
+            given = inner.get("arguments", inner.get("input", ""))
+            out.append(f"{inner['name']}({given})")
+        except (AttributeError, KeyError):
+            out.append(canonical(call))
+    return out
+
+
 @dataclass(frozen=True)
 class Problem:
     """Chat messages in OpenAI's form (text, image parts and tools are kept as they are).
@@ -141,6 +155,12 @@ class Sample:
     def text(self) -> str:
         """The whole text, from the root of the tree on."""
         return "".join(s.delta for s in self.lineage())
+
+    @property
+    def shown(self) -> str:
+        """The whole text and, below it, each tool call: what is shown to a judge, or compared."""
+        calls = [f"tool call: {call}" for call in calls_of(self.extra)]
+        return "\n".join([self.text, *calls] if self.text else calls)
 
     @property
     def depth(self) -> int:

@@ -567,7 +567,7 @@ class Run:
         live: Any = self.model(model)
         known = self.world.scores.get("reward/" + live.name, {})
         items = [
-            Judged(s.messages, s.text, s.parent.text if s.parent and s.parent.node in known else "")
+            Judged(s.messages, s.shown, s.parent.text if s.parent and s.parent.node in known else "")
             for s in samples
         ]
         if (

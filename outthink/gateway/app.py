@@ -17,7 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import orjson
@@ -35,13 +35,15 @@ from outthink.gateway.config import Config, KeyConfig
 from outthink.gateway.document import document
 from outthink.gateway.errors import Fault, fault_of
 from outthink.gateway.keys import find_key
-from outthink.gateway.ledger import Account, Ledger
 from outthink.gateway.metrics import CONTENT_TYPE, Metrics
 from outthink.gateway.proxy import Passing, spent
 from outthink.gateway.resolve import Catalog, Resolved, refuse_beyond
 from outthink.gateway.runs import Outcome, Shelf, no_such_run, solve, trace_of
 from outthink.gateway.spans import Spans
 from outthink.store import open_store
+
+if TYPE_CHECKING:
+    from outthink.gateway.ledger import Account, Ledger
 
 log = logging.getLogger("outthink.gateway")
 
@@ -102,8 +104,10 @@ class Gateway:
 
     async def __aenter__(self) -> Gateway:
         async with contextlib.AsyncExitStack() as stack:
-            if self.config.server.store:
-                self.store = await open_store(self.config.server.store)
+            if self.config.store:
+                from outthink.gateway.ledger import Ledger
+
+                self.store = await open_store(self.config.store)
                 stack.push_async_callback(self.store.aclose)
                 self.ledger = Ledger(self.store)
             self.catalog = await stack.enter_async_context(Catalog(self.config, self.store))

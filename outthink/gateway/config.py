@@ -44,7 +44,6 @@ from outthink.gateway.settings import (
 )
 from outthink.models._server import uncounted
 from outthink.models.prices import price_of
-from outthink.store.address import Address
 
 __all__ = [
     "Alias",
@@ -513,6 +512,8 @@ def _strategy(spec: str) -> Any:
 
 def _store_fault(name: str) -> str | None:
     try:
+        from outthink.store.address import Address
+
         secret = Address.of(name).secrets
     except BadInput as error:
         return str(error)

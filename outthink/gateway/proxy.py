@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -20,10 +20,12 @@ from outthink.core.errors import Malformed
 from outthink.core.run import FLOOR
 from outthink.gateway.chat import Asked
 from outthink.gateway.errors import Fault, exhausted
-from outthink.gateway.ledger import Account
 from outthink.gateway.resolve import Resolved
 from outthink.models._endpoint import retry_after
 from outthink.models._server import Endpoint, Server, estimate_chat, estimate_tokens
+
+if TYPE_CHECKING:
+    from outthink.gateway.ledger import Account
 
 #: bytes of an answer that are read at most
 MOST = 1 << 26

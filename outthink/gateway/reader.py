@@ -56,7 +56,9 @@ class ChatReader:
 
     ``schema`` is that of a ``json_schema``, ``json_mode`` says ``json_object`` (any object), ``stops`` end
     a text where the strategy did not send them to the server, ``tools`` are those of the request (its
-    legacy ``functions`` too).  Texts without tool calls and JSON are left to ``inner``.
+    legacy ``functions`` too); ``choice`` and ``parallel`` are its ``tool_choice`` and
+    ``parallel_tool_calls``: what does not keep to them cannot win.  Texts without tool calls and JSON
+    are left to ``inner``.
 
     Raises ``Fault`` 400 for a schema that is invalid or cannot be checked.
     """
@@ -68,8 +70,12 @@ class ChatReader:
         json_mode: bool = False,
         stops: Sequence[str] = (),
         tools: Sequence[Mapping[str, Any]] = (),
+        choice: Any = None,
+        parallel: bool = True,
     ) -> None:
         self.inner, self.stops = inner, tuple(stops)
+        self._must, self._only = _choice(choice)
+        self._most = None if parallel else 1
         self._json = json_mode or schema is not None
         check, place = _Schemas(), "response_format"
         self._schema = (
@@ -86,8 +92,10 @@ class ChatReader:
         calls, legacy = sample.extra.get("tool_calls"), sample.extra.get("function_call")
         short = sample.finish == "length"
         if not calls and not legacy:
-            return self.extract(sample.text, short)
-        return None if short else self._calls(calls or [{"function": legacy}])
+            return None if self._must else self.extract(sample.text, short)
+        calls = calls or [{"function": legacy}]
+        wrong = short or (self._most is not None and len(calls) > self._most)
+        return None if wrong else self._calls(calls)
 
     def extract(self, text: str, cut: bool = False) -> str | None:
         """The answer in a text, or ``None``; ``cut`` says that ``max_tokens`` ended it."""
@@ -156,7 +164,7 @@ class ChatReader:
         if not isinstance(name, str) or not isinstance(given, str):
             return None
         tool = self._tools.get(name)
-        if tool is None or tool.kind != kind:
+        if tool is None or tool.kind != kind or (self._only is not None and name != self._only):
             return None
         if kind == "custom":
             return f"{name}({write_value(given.strip())})"
@@ -188,17 +196,28 @@ class ChatReader:
 _cut = cut
 
 
+def _choice(choice: Any) -> tuple[bool, str | None]:
+    """Of a ``tool_choice``: must a tool be called, and which one?"""
+    if not isinstance(choice, Mapping):
+        return choice == "required", None
+    said = choice.get(str(choice.get("type", "function")), choice)
+    name = said.get("name") if isinstance(said, Mapping) else None
+    return isinstance(name, str), name if isinstance(name, str) else None
+
+
 class _Schemas:
     """Looks over the schemas of one request, in the time that there is for all of them."""
 
-    def __init__(self) -> None:
-        self.end = time.thread_time() + SCHEMA_SECONDS
+    #: by the thread's clock, which starts at the first schema: reading it costs more than most requests
+    end: float | None = None
 
     def __call__(self, schema: Any, what: str, param: str, code: str) -> Schema:
         # its libraries take a tenth of a second and some memory, and many clients send no schema
         from outthink.gateway.schemas import SECONDS, compiled
 
-        left = max(self.end - time.thread_time(), 0.0)
+        now = time.thread_time()
+        self.end = now + SCHEMA_SECONDS if self.end is None else self.end
+        left = max(self.end - now, 0.0)
         return compiled(schema, what, param, code, min(left, SECONDS))
 
     def tools(self, tools: Sequence[Mapping[str, Any]]) -> dict[str, _Tool]:
@@ -213,16 +232,13 @@ class _Schemas:
             if kind == "custom":
                 out[name] = _Tool(kind)
             elif kind == "function":
-                out[name] = self._function(name, said.get("parameters"), place)
+                where = f"tools[{place}].function" if said is not tool else f"functions[{place}]"
+                out[name] = self._function(name, said.get("parameters"), f"{where}.parameters")
         return out
 
-    def _function(self, name: str, parameters: Any, place: int) -> _Tool:
+    def _function(self, name: str, parameters: Any, param: str) -> _Tool:
         if parameters is None or parameters == {}:
             return _Tool("function")
-        param, code = f"tools[{place}].function.parameters", "invalid_function_parameters"
-        schema = self(parameters, f"function {name[:64]!r}", param, code)
-        return _Tool(
-            "function",
-            schema,
-            not (isinstance(parameters, Mapping) and parameters.get("properties")),
-        )
+        schema = self(parameters, f"function {name[:64]!r}", param, "invalid_function_parameters")
+        known = isinstance(parameters, Mapping) and parameters.get("properties")
+        return _Tool("function", schema, not known)

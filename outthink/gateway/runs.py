@@ -23,6 +23,9 @@ from outthink.strategies.greedy import Greedy
 from outthink.strategies.self_consistency import SelfConsistency
 from outthink.verify.extract import reader_for
 
+#: strategies that write marks of thinking into the text themselves
+THINKERS = ("budget_forcing", "no_thinking")
+
 Observer = Callable[[str, Mapping[str, Any]], None]
 
 
@@ -85,13 +88,24 @@ async def solve(
     problem = problem_of(asked, {"key": key.id} if key else {})
     strategy, notes = strategy_of(asked, resolved)
     schema, json_mode = schema_of(asked)
-    tools = tuple(t for t in asked.body.get("tools") or () if isinstance(t, Mapping))
+    if json_mode and (name := resolved.strategy_name) in THINKERS:
+        raise Fault(
+            400,
+            f"{name} writes thoughts of its own into the text, which would break the JSON that "
+            "response_format asks for: leave it out, or use another strategy",
+            code="unsupported",
+            param="response_format",
+        )
+    listed = asked.body.get("tools") or asked.body.get("functions") or ()
+    tools = tuple(t for t in listed if isinstance(t, Mapping))
     reader = ChatReader(
         reader_for(problem, reader_of(strategy)),
         schema=schema,
         json_mode=json_mode,
         stops=asked.stops,
         tools=tools,
+        choice=asked.body.get("tool_choice") or asked.body.get("function_call"),
+        parallel=asked.body.get("parallel_tool_calls") is not False,
     )
     params, seed = params_of(asked), seed_of(asked, key)
 

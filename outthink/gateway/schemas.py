@@ -3,7 +3,7 @@
 A schema is as hostile as whoever sends it: a pattern that backtracks for ever, references that double at
 each step, a reference to a file or an address.  So patterns and formats are left to ``jsonschema-rs``,
 whose engine is linear and counts its steps where it must go back; the rest is walked by ``jsonschema``,
-which is asked for the time at every keyword; references go no further than the schema itself and the
+which looks at the clock at every keyword; references go no further than the schema itself and the
 published meta-schemas.  What cannot be decided in time counts as broken: it must not win.
 
 Formats are checked where they are those that OpenAI's structured outputs know, others are remarks.
@@ -235,6 +235,12 @@ def _build(text: str) -> Schema:
         raise _Bad("it takes too long to check") from None
     except RecursionError:
         raise _Bad("a reference leads back to itself") from None
+    except _Bad:
+        raise
+    except (
+        Exception
+    ) as error:  # such as an $id that is no address: a client's schema is never our fault
+        raise _Bad(f"it cannot be checked here ({type(error).__name__})") from None
     return found
 
 

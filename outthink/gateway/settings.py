@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import ipaddress
 import numbers
+import os
 import re
 import typing
 from collections.abc import Mapping
@@ -23,7 +24,6 @@ from outthink.core.errors import BadInput, likely
 from outthink.models._endpoint import check_url
 from outthink.models.openai import PrefixMode
 from outthink.store import default_url
-from outthink.store.address import Address
 
 #: the model that takes every other name, and all that a key may use
 ANY = "*"
@@ -298,11 +298,7 @@ class ServerConfig(_Checked):
         super().__post_init__()
         if fault := host_fault(self.host):
             raise BadInput(fault)
-        if (
-            self.store is not None
-            and Address.of(self.store).shown == ":memory:"
-            and self.workers > 1
-        ):
+        if self.store is not None and _address(self.store) == ":memory:" and self.workers > 1:
             raise BadInput(
                 "a store in memory is not shared by several workers: name a file or a URL"
             )
@@ -321,10 +317,21 @@ class Config:
         if not self.keys and not is_loopback(self.server.host):
             raise BadInput(exposed(self.server.host))
 
+    @property
+    def store(self) -> str | None:
+        """The store that is opened: as named, or the usual one where something has to be kept."""
+        limited = any(
+            limit is not None
+            for key in self.keys.values()
+            for limit in (key.requests_per_minute, key.tokens_per_day, key.usd_per_month)
+        )
+        named = self.server.store or os.environ.get("OUTTHINK_STORE", "").strip() or None
+        return named or (default_url() if limited or self.server.record else None)
+
     def describe(self) -> str:
         """What ``outthink serve --check`` prints, without secrets."""
         rows = [
-            *_rows("server", _server_words(self.server, bool(self.keys))),
+            *_rows("server", _server_words(self)),
             *_rows("models", [(m.name, _model_words(m)) for m in self.models.values()]),
             *_rows("aliases", [(a.name, _alias_words(a)) for a in self.aliases.values()]),
             *_rows("keys", [(f"{k.name} ({k.id})", _key_words(k)) for k in self.keys.values()]),
@@ -342,7 +349,16 @@ def _rows(head: str, facts: list[tuple[str, str]]) -> list[tuple[str, str, str]]
     return [(head if i == 0 else "", name, words) for i, (name, words) in enumerate(facts)]
 
 
-def _server_words(server: ServerConfig, keys: bool) -> list[tuple[str, str]]:
+def _address(url: str) -> str:
+    """A store's address as it may be shown."""
+    # the database library takes a tenth of a second, and many gateways keep nothing
+    from outthink.store.address import Address
+
+    return Address.of(url).shown
+
+
+def _server_words(config: Config) -> list[tuple[str, str]]:
+    server, keys = config.server, bool(config.keys)
     host = f"[{server.host}]" if ":" in server.host else server.host
     who = "keys required" if keys else "no keys: this machine only"
     if keys and server.open_metrics:
@@ -356,7 +372,7 @@ def _server_words(server: ServerConfig, keys: bool) -> list[tuple[str, str]]:
     return [
         ("address", f"http://{host}:{server.port}, {workers}, {who}"),
         ("requests", f"{server.strategy or 'pass through'}; {', '.join(each)}; {plenty}"),
-        ("store", f"{Address.of(server.store or default_url()).shown}, keeps {kept}"),
+        ("store", f"{_address(config.store)}, keeps {kept}" if config.store else "none"),
     ]
 
 

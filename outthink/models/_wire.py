@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -70,6 +71,31 @@ REUSED: ContextVar[bool] = ContextVar("REUSED", default=False)
 ASKED: ContextVar[set[Endpoint] | None] = ContextVar("ASKED", default=None)
 
 
+class _Connection(ResponseHandler):
+    """A connection that leaves no reader waiting.
+
+    aiohttp tells a reader when the connection is lost, but not when the framing of a body breaks or
+    when it closes the connection itself: the reader would wait for ever.
+    """
+
+    def set_exception(self, error: BaseException, *cause: Any) -> None:
+        body = self._payload
+        super().set_exception(error, *cause)
+        _break(body, error)
+
+    def close(self) -> None:
+        body = self._payload
+        super().close()
+        _break(body, aiohttp.ClientPayloadError())
+
+
+def _break(body: aiohttp.StreamReader | None, error: BaseException) -> None:
+    """Tell the reader of a body that no more of it will come."""
+    if body is not None and not body.is_eof() and body.exception() is None:
+        known = isinstance(error, aiohttp.ClientError)
+        body.set_exception(error if known else aiohttp.ClientPayloadError())
+
+
 class _Pool(aiohttp.TCPConnector):
     """Tells of each connection that it gives whether it was used before.
 
@@ -78,6 +104,7 @@ class _Pool(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._factory: Any = functools.partial(_Connection, loop=self._loop)
         self._used: WeakSet[Any] = WeakSet()
 
     async def connect(self, *args: Any, **options: Any) -> Any:
@@ -225,7 +252,7 @@ class Wire:
             return found
         trust: ssl.SSLContext | bool = self._trust or True
         if alone:
-            pool = aiohttp.TCPConnector(limit=0, force_close=True, ssl=trust)
+            pool = _Pool(limit=0, force_close=True, ssl=trust)
         else:
             pool = _Pool(limit=0, keepalive_timeout=KEPT, ssl=trust)
         self._sessions[alone] = aiohttp.ClientSession(

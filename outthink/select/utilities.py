@@ -71,7 +71,7 @@ def utilities_of(utility: Any, pool: Pool) -> Floats:
     without one is worth 0, and makes others worth 0.
     """
     if getattr(utility, "of", "text") == "text":
-        texts = [s.text for s in pool.samples]
+        texts = [s.shown for s in pool.samples]
         return utility_matrix(utility, texts, texts)
     first = pool.classes.tolist().index
     answers = [pool.answers[first(c)] or "" for c in pool.classes]

@@ -19,7 +19,7 @@ def after(problem: Problem, attempts: Iterable[Sample]) -> tuple[Message, ...]:
     """The problem, each attempt with the request to correct it after it."""
     messages: list[Message] = list(problem.messages)
     for attempt in attempts:
-        messages.append({"role": "assistant", "content": attempt.text})
+        messages.append({"role": "assistant", "content": attempt.shown})
         messages.append({"role": "user", "content": REQUEST})
     return tuple(messages)
 

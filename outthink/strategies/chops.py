@@ -55,7 +55,7 @@ class Chops:
         pool = await run.pool(samples)
         # a text without an answer is no candidate where another has one
         able = [i for i, c in enumerate(pool.classes) if c >= 0] or list(range(len(samples)))
-        first = {samples[i].text: i for i in reversed(able)}
+        first = {samples[i].shown: i for i in reversed(able)}
         texts = sorted(first, key=lambda text: first[text])
         if len(texts) == 1:
             return decide(run, pool)

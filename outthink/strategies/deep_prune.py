@@ -58,7 +58,7 @@ class DeepPrune:
         )
         openings = present(run, drawn)
         run.propose(await vote_so_far(run, openings))
-        texts = [trace.text for trace in openings]
+        texts = [trace.shown for trace in openings]
         judged = utility_matrix(self.judge, texts, texts)
         rng = run.rng("prune")
         labels, asked = greedy_clusters(

@@ -53,7 +53,7 @@ class DiverseOpenings:
         """Draw openings, keep the most different, continue them, decide."""
         begun = await begin(run, self.width, self.length, self.temperature)
         if run.limit is None:
-            kept = farthest(ngram_distances([s.text for s in begun]), min(self.n, len(begun)))
+            kept = farthest(ngram_distances([s.shown for s in begun]), min(self.n, len(begun)))
             begun = [begun[i] for i in sorted(kept.tolist())]
             run.note("openings", texts=[s.text for s in begun])
             begun = await complete(run, begun, self.temperature, self.max_tokens)

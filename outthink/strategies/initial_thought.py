@@ -62,7 +62,7 @@ class InitialThought:
             whole = await complete(run, begun, self.temperature, self.max_tokens)
             leading = await vote(whole)
             run.propose(leading)
-            chosen = next(s for s in whole if s.text == leading.text)
+            chosen = next(s for s in whole if s is leading.sample)
             if k == self.n or run.limit is not None or chosen.depth < 2:
                 return leading  # no budget is left, or its beginning is all of it
             begun = [chosen.lineage()[1]]

@@ -71,7 +71,7 @@ class RPC:
         if without_logprobs(run, logp):
             return decide(run, pool)
         known: dict[str, int] = {}
-        numbers = np.array([known.setdefault(s.text, len(known)) for s in pool.samples])
+        numbers = np.array([known.setdefault(s.shown, len(known)) for s in pool.samples])
         weights = path_weights(pool.classes, logp, numbers, self.rule == "rpc")
         if self.rule == "ppl":
             return run.answer(pool, best(logp, pool.classes), weights)

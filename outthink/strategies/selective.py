@@ -91,10 +91,11 @@ class Selective:
 
     async def _score(self, run: Run, answer: Answer) -> float | None:
         """The verifier's score of the chosen text; ``None`` where there is none."""
-        chosen = [s for s in answer.candidates if s.text == answer.text][:1]
-        if not chosen:
+        same = (s for s in answer.candidates if s.text == answer.text)
+        chosen = answer.sample or next(same, None)
+        if chosen is None or chosen.text != answer.text:
             return None
-        (score,) = await run.score(chosen, self.verifier)
+        (score,) = await run.score([chosen], self.verifier)
         return score.value if math.isfinite(score.value) else None
 
 

@@ -91,7 +91,7 @@ class Tournament:
 
     async def _meet(self, problem: Problem, run: Run, pool: Pool, pairs: Ints) -> Floats:
         """The share of its k comparisons that the first of each pair won, NaN for no verdict."""
-        texts = [s.text for s in pool.samples]
+        texts = [s.shown for s in pool.samples]
         met = [(int(a), int(b)) for a, b in np.repeat(pairs, self.k // 2, axis=0)]
         said = await compare(run, self.judge, problem, texts, met)
         shares = np.array([np.nan if s is None else s for s in said]).reshape(len(pairs), -1)

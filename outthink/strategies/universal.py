@@ -47,7 +47,7 @@ class Universal:
         samples = await run.gather(
             self.n, propose=voting(run), temperature=self.temperature, max_tokens=self.max_tokens
         )
-        texts = [s.text for s in samples]
+        texts = [s.shown for s in samples]
         if len(set(texts)) == 1:
             return await voting(run)(samples)
         place = await pick(run, prompt(problem, texts, REQUEST), len(texts), self.judge)

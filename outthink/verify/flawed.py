@@ -101,7 +101,7 @@ class Flawed:
         scores = await run.score(samples, self.verifier)
         question = canonical([dict(m) for m in problem.messages])
         return [
-            self._spoiled(score, question, sample.text)
+            self._spoiled(score, question, sample.shown)
             for score, sample in zip(scores, samples, strict=True)
         ]
 

@@ -209,7 +209,7 @@ class Judge:
 
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
         """Judge each text; equal texts once."""
-        texts = list(dict.fromkeys(s.text for s in samples))
+        texts = list(dict.fromkeys(s.shown for s in samples))
         question = question_of(problem)
         if self.style == "pointwise":
             values = await self._rates(question, texts, run)
@@ -220,7 +220,7 @@ class Judge:
         else:
             values = await self._knockout(question, texts, run)
         value = dict(zip(texts, values, strict=True))
-        return [Score(value[s.text]) for s in samples]
+        return [Score(value[s.shown]) for s in samples]
 
     async def _rates(self, question: str, texts: Sequence[str], run: Run) -> list[float]:
         prompts = [_rate(question, text, self.scale) for text in texts]

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from outthink.core.errors import ModelError
-from outthink.core.nouns import Message, Problem, text_of
+from outthink.core.nouns import Message, Problem, calls_of, text_of
 from outthink.core.run import Run
 from outthink.verify.extract import spoken
 
@@ -43,10 +43,20 @@ def block(name: str, mark: str, text: str) -> str:
 
 
 def question_of(problem: Problem) -> str:
-    """What was asked: the one message, or the whole conversation with its roles."""
+    """What was asked: the one message, or the whole conversation with its roles; and the tools, if any."""
     if len(problem.messages) == 1:
-        return problem.question
-    return "\n\n".join(f"{m['role']}: {text_of(m.get('content'))}" for m in problem.messages)
+        told = [problem.question]
+    else:
+        told = [
+            "\n".join([f"{m['role']}: {text_of(m.get('content'))}", *calls_of(m)])
+            for m in problem.messages
+        ]
+    if problem.tools:
+        said = (tool.get("function") or tool.get("custom") for tool in problem.tools)
+        named = [tool for tool in said if isinstance(tool, Mapping)]
+        lines = [f"{tool.get('name')}: {tool.get('description') or ''}" for tool in named]
+        told.append("\n".join(["Tools that may be called:", *lines]))
+    return "\n\n".join(told)
 
 
 # -- reading a reply -----------------------------------------------------------------------------------

@@ -170,10 +170,10 @@ class YesNo:
 
     async def __call__(self, problem: Problem, samples: Sequence[Sample], run: Run) -> list[Score]:
         """Ask about each text; equal texts once."""
-        texts = [t for t in dict.fromkeys(s.text for s in samples) if t.strip()]
+        texts = [t for t in dict.fromkeys(s.shown for s in samples) if t.strip()]
         chats = [(*problem.messages, {"role": "assistant", "content": text}) for text in texts]
         value = dict(zip(texts, await self._ask(run, chats), strict=True)) if texts else {}
-        return [Score(value.get(s.text, 0.0)) for s in samples]
+        return [Score(value.get(s.shown, 0.0)) for s in samples]
 
     async def _ask(self, run: Run, chats: Sequence[tuple[Message, ...]]) -> list[float]:
         """P(yes) of each chat: the mean over its replies, not a number where none says."""

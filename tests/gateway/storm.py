@@ -22,8 +22,8 @@ import uvicorn
 import uvloop
 
 from outthink.core import registry
-from outthink.gateway.app import Gateway
 from outthink.gateway import config as settings
+from outthink.gateway.app import Gateway
 from outthink.gateway.config import Config, KeyConfig, ModelConfig, ServerConfig
 from outthink.gateway.errors import Fault
 from outthink.gateway.keys import new_key
@@ -142,7 +142,8 @@ class Deed:
     key: str
     strategy: str | None
     stream: bool
-    leaves: float | None  # seconds after which the client goes away
+    leaves: float | None = None  # seconds after which the client goes away
+    fault: str = ""  # what befalls each of its calls
     status: int = 0  # 0: it left, or the connection broke
     usage: tuple[int, int] | None = None
     estimated: bool = False
@@ -151,7 +152,7 @@ class Deed:
 
     def body(self) -> dict[str, Any]:
         """What is sent."""
-        text = f"#id={self.id} What is 3 + 4?"
+        text = f"#id={self.id} {f'#fault={self.fault} ' * bool(self.fault)}What is 3 + 4?"
         body: dict[str, Any] = {"model": "m", "stream": self.stream}
         if self.strategy:
             body["model"] = f"{self.strategy}@m"
@@ -250,6 +251,8 @@ def read_events(deed: Deed, text: str) -> None:
             read_error(deed, event)
         elif event.get("type") in ("response.failed", "error"):
             deed.error = event
+            if "internal_error" in data:
+                deed.wrong.append(f"the gateway's own failure: {data}")
         read_usage(deed, event.get("response") or event)
     ended = events and (events[-1] == "[DONE]" or "response." in events[-1])
     if not ended and deed.error is None:

@@ -153,6 +153,9 @@ def test_legacy_functions_and_their_call():
     live = reader(tools=[WEATHER["function"]])
     legacy = {"function_call": PARIS["tool_calls"][0]["function"]}
     assert live.read(sample(extra=legacy)) == 'get_weather({"city":"Paris"})'
+    with pytest.raises(Fault) as caught:
+        reader(tools=[{"name": "go", "parameters": {"type": "objekt"}}])
+    assert caught.value.param == "functions[0].parameters"
 
 
 def test_a_custom_tool_is_called_with_a_text():
@@ -440,3 +443,24 @@ def test_a_vote_of_calls_may_stop_early():
     answer = solve([PARIS], "self_consistency(n=16, stop=certain)")
     assert answer.answer == 'get_weather({"city":"Paris"})'
     assert len(answer.candidates) < 16
+
+
+def test_what_breaks_the_choice_of_tools_cannot_win() -> None:
+    tools = [{"type": "function", "function": {"name": n}} for n in ("f", "g")]
+    call = lambda *names: [  # noqa: E731
+        {"id": "c", "type": "function", "function": {"name": n, "arguments": "{}"}} for n in names
+    ]
+    sample = lambda *names: Sample(
+        (0,), "7", finish="tool_calls", extra={"tool_calls": call(*names)}
+    )  # noqa: E731
+    text = Sample((0,), "The answer is 7.", finish="stop")
+    free = ChatReader(TextReader(), tools=tools)
+    must = ChatReader(TextReader(), tools=tools, choice="required")
+    named = ChatReader(
+        TextReader(), tools=tools, choice={"type": "function", "function": {"name": "g"}}
+    )
+    one = ChatReader(TextReader(), tools=tools, parallel=False)
+    assert (free.read(text), must.read(text), named.read(text)) == ("7", None, None)
+    assert (must.read(sample("f")), named.read(sample("f"))) == ("f({})", None)
+    assert named.read(sample("g")) == "g({})"
+    assert (free.read(sample("f", "g")), one.read(sample("f", "g"))) == ("f({}), g({})", None)

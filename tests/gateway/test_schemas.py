@@ -5,12 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-jsonschema = pytest.importorskip("jsonschema", reason="needs the extra [gateway]")
+pytest.importorskip("jsonschema", reason="needs the extra [gateway]")
 pytest.importorskip("jsonschema_rs", reason="needs the extra [gateway]")
 
-from outthink.gateway import schemas  # noqa: E402
-from outthink.gateway.errors import Fault  # noqa: E402
-from outthink.gateway.schemas import DIALECTS, MOST, compiled  # noqa: E402
+import jsonschema
+
+from outthink.gateway import schemas
+from outthink.gateway.errors import Fault
+from outthink.gateway.schemas import DIALECTS, MOST, compiled
+from tests.gateway.test_values import VALUES
 
 DRAFT7 = "http://json-schema.org/draft-07/schema#"
 PERSON = {
@@ -27,6 +30,15 @@ PERSON = {
 
 def of(schema):
     return compiled(schema, "response_format", "response_format")
+
+
+def refused(schema):
+    """Is this refused as the client's mistake?"""
+    try:
+        of(schema)
+    except Fault as error:
+        return error.status == 400
+    return False
 
 
 def fault(schema):
@@ -245,6 +257,31 @@ def test_a_part_that_names_its_dialect_is_checked_by_the_same_means():
     began = time.thread_time()
     assert not valid(schema, {"r": {"r": {"p": "a" * 100 + "b"}}})
     assert time.thread_time() - began < 1
+
+
+WORDS = (
+    "$ref", "$id", "$anchor", "$schema", "type", "properties", "items", "anyOf", "not", "pattern", "enum",
+    "minimum", "$defs", "patternProperties", "uniqueItems", "format", "required", "a",
+)  # fmt: skip
+LEAVES = ["#", "#/a", "http://[", "object", "(", "a+", DIALECTS[0], "date"]
+PARTS = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=3) | st.sampled_from(LEAVES),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner),
+    max_leaves=10,
+)
+
+
+@given(PARTS, VALUES)
+def test_whatever_is_sent_as_a_schema_is_refused_or_checks_whatever_is_sent_as_a_value(
+    schema, value
+):
+    assert refused(schema) or valid(schema, value) in (True, False)
+
+
+@pytest.mark.parametrize("name", ["http://[", "a b", "\ud800", "#/", "http://127.0.0.1:9/"])
+def test_an_id_that_is_no_address_is_refused_or_harmless(name):
+    schema = {"$id": name, "items": {"$id": name, "type": "string"}}
+    assert refused(schema) or valid(schema, ["x"])
 
 
 def test_patterns_may_look_ahead_and_name_unicode():

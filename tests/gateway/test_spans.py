@@ -406,7 +406,7 @@ def test_the_standard_variables_say_whether(monkeypatch, variables, on):
     ("variables", "missing", "word"),
     [
         ({"OTEL_TRACES_EXPORTER": "zipkin"}, (), "neither otlp"),
-        ({"OTEL_TRACES_EXPORTER": "otlp"}, ("opentelemetry",), "outthink[gateway]"),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, ("opentelemetry",), "outthink[otel]"),
         (
             {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
             ("opentelemetry.exporter.otlp.proto.grpc",),

@@ -1102,3 +1102,105 @@ def test_a_replay_is_not_changed_by_what_the_store_was_given_later(tmp_path, at_
 
     for again in anyio.run(main):
         assert again.same, again.differences
+
+
+# -- what a client behind the gateway sent -------------------------------------------------------------
+
+
+def test_a_callers_wishes_go_beside_those_of_a_strategy_and_not_over_them():
+    own = Request(
+        ASK,
+        stop=("\n\n",),
+        seeds=(5,),
+        top_logprobs=4,
+        extra={"stop": "END", "seed": 1, "logprobs": False, "top_logprobs": 2, "user": "u"},
+    )
+    _, sent, *_ = call(lambda b, i: completion(["7"]), own, seeds=True)
+    wanted = {"stop": ["\n\n", "END"], "seed": 5, "logprobs": True, "top_logprobs": 4, "user": "u"}
+    assert {k: sent[0][k] for k in wanted} == wanted
+    theirs = {"stop": ["a", "b"], "seed": 1, "logprobs": True, "top_logprobs": 2}
+    _, sent, *_ = call(lambda b, i: completion(["7"]), Request(ASK, extra=theirs))
+    assert {k: sent[0][k] for k in theirs} == theirs
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_logprobs_that_a_caller_wants_are_kept_as_they_came_and_not_counted_as_text(stream):
+    logprobs = {"content": [{"token": "7", "logprob": -0.5, "bytes": [55], "top_logprobs": []}] * 9}
+    body = completion(["7"], tokens=1)
+    body["choices"][0]["logprobs"] = logprobs
+    ask = Request(ASK, extra={"logprobs": True})
+    reply, sent, *_ = call(lambda b, i: body, ask, stream=stream)
+    assert "stream" not in sent[0]
+    assert reply.generations[0].extra["logprobs"] == logprobs
+    assert (reply.usage.completion_tokens, reply.usage.estimated) == (1, False)
+    reply, *_ = call(lambda b, i: body, Request(ASK, logprobs=True))
+    assert "logprobs" not in reply.generations[0].extra
+
+
+def test_all_of_a_message_is_kept_and_what_was_not_written_is_not_counted():
+    beside = {
+        "annotations": [{"type": "url_citation", "url_citation": {"url": "x" * 4000}}],
+        "audio": {"id": "a", "data": "x" * 4000},
+        "function_call": {"name": "f", "arguments": "{}"},
+        "reasoning_details": [{"type": "reasoning.text", "text": "x" * 4000}],
+    }
+    body = completion(["7"], tokens=5)
+    body["choices"][0]["message"].update(beside)
+    body["choices"][0]["finish_reason"] = "function_call"
+    reply, *_ = call(lambda b, i: body)
+    (only,) = reply.generations
+    assert (dict(only.extra), only.finish) == (beside, "function_call")
+    assert (reply.usage.completion_tokens, reply.usage.estimated) == (5, False)
+
+
+def test_a_call_of_a_tool_is_a_finished_sample_with_the_servers_word_for_it():
+    calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    body = {"choices": [{"message": message, "finish_reason": "tool_calls"}]}
+    answer, _ = through(lambda b, i: body, "greedy")
+    (sample,) = answer.candidates
+    assert (sample.finish, sample.finished, sample.text) == ("tool_calls", True, "")
+    assert sample.extra["tool_calls"] == calls
+    reply, *_ = call(lambda b, i: body, Request(ASK, stop=("\n\n",)))
+    assert reply.generations[0].finish == "tool_calls"
+
+
+DETAILS = {
+    "prompt_tokens_details": {"cached_tokens": 30},
+    "completion_tokens_details": {"reasoning_tokens": 8},
+}
+
+
+def test_cached_and_reasoning_tokens_survive_in_streams_and_in_answers_of_no_use():
+    usage = {"prompt_tokens": 40, "completion_tokens": 9, **DETAILS}
+    lines = [
+        told({"content": "7"}, "stop"),
+        f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n",
+        "data: [DONE]\n\n",
+    ]
+    reply, *_ = call(lambda b, i: events(*lines), stream=True)
+    assert (reply.usage.cached_tokens, reply.usage.reasoning_tokens) == (30, 8)
+    more = [told({"content": f"w{i} "}) for i in range(20)]
+    reply, *_ = call(lambda b, i: events(*more, *lines), stream=True)
+    assert (reply.usage.cached_tokens, reply.usage.reasoning_tokens) == (30, 8)
+    assert (reply.usage.completion_tokens, reply.usage.estimated) == (21, True)
+    with serving(lambda b, i: {"choices": [{"message": {}}], "usage": usage}) as server:
+        live = OpenAI("m", base_url=server.url, retries=0).open()
+        ticket = Meter(Budget()).reserve(Usage(calls=1))
+
+        async def main():
+            with pytest.raises(Malformed):
+                await live.generate(Request(ASK), ticket)
+            await live.aclose()
+
+        anyio.run(main)
+    assert (ticket.partial.cached_tokens, ticket.partial.reasoning_tokens) == (30, 8)
+
+
+def test_notes_in_pieces_of_a_stream_are_joined():
+    lines = [
+        told({"content": "so", "annotations": [{"n": 1}]}),
+        told({"content": " 7", "annotations": [{"n": 2}]}, "stop"),
+    ]
+    reply, *_ = call(lambda b, i: events(*lines), stream=True)
+    assert reply.generations[0].extra["annotations"] == [{"n": 1}, {"n": 2}]
