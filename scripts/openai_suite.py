@@ -21,6 +21,7 @@ import sys
 import tempfile
 import urllib.request
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from outthink.core.model import HIDDEN, LOGITS  # noqa: E402
+from outthink.core.model import HIDDEN, LOGITS, VERIFIER  # noqa: E402
 from outthink.core.registry import entries, spec_of  # noqa: E402
 from tests.gateway.upstream import hostile  # noqa: E402
 
@@ -38,19 +39,21 @@ CHOSEN = "create or ((list or retrieve) and (TestModels or TestAsyncModels))"
 #: no wider than need be
 SMALL: dict[str, Any] = {"n": 4, "branch": 2, "length": 2, "m": 2}
 #: the verifier of those that need one: it runs here, and scores any text
-VERIFIER = "prm"
+JUDGE = "prm"
 #: what no server gives over HTTP
 INSIDE = {LOGITS, HIDDEN}
 
 
 def spec(name: str) -> str:
     """A registered strategy as a spec, small, with what it needs."""
-    cls = entries("strategy")[name].make
+    entry = entries("strategy")[name]
+    cls = entry.make
     known = {f.name: f for f in dataclasses.fields(cls)}
     given = {k: v for k, v in SMALL.items() if k in known}
     for field in known.values():
-        if field.metadata.get("kind") == "verifier" and field.default is None:
-            given[field.name] = VERIFIER
+        wanted = VERIFIER in entry.needs and field.metadata.get("kind") == "verifier"
+        if wanted and field.default is None:
+            given[field.name] = JUDGE
     return spec_of(cls(**given))
 
 
@@ -136,8 +139,8 @@ def main() -> int:
                 continue
         wrong += len(failed)
         print(f"{told:<60} {passed:>6} {len(failed):>6}", flush=True)
-        for line in failed:
-            print(f"    {' '.join(line.split())[:200]}", flush=True)
+        for line, count in Counter(failed).items():
+            print(f"    {count} x {line[:200]}", flush=True)
     return int(wrong > 0)
 
 

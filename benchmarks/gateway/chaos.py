@@ -28,6 +28,7 @@ import peers
 from outthink.gateway.config import ServerConfig
 from outthink.gateway.keys import toml_of
 from tests.gateway import storm
+from tests.gateway.running import running
 from tests.gateway.storm import Deed
 from tests.gateway.upstream import hostile
 
@@ -64,14 +65,14 @@ def at_once(count: int, seed: int) -> tuple[dict[str, Any], list[str]]:
         prices = {"usd_prompt": 1.0, "usd_completion": 2.0}
         with hostile(rates=storm.rates(FAULTS), seed=seed, **HABITS) as up:
             config = storm.config_of(up.url, [k for _, k in keys], server, **prices, **SHORT)
-            with storm.serving(config) as running:
-                secrets, before = [secret for secret, _ in keys], running.tasks()
+            with running(config) as gate:
+                secrets, before = [secret for secret, _ in keys], storm.tasks_of(gate)
                 made = storm.deeds(count, secrets, LEAVING, seed, within=2.0)
                 began = time.perf_counter()
-                asyncio.run(storm.storm(running.url, made))
+                asyncio.run(storm.storm(gate.url, made))
                 figures = told(made, time.perf_counter() - began)
                 wrong = asyncio.run(
-                    storm.clean(lambda: storm.leaks(running, up.book, before, store), 5.0)
+                    storm.clean(lambda: storm.leaks(gate, up.book, before, store), 5.0)
                 )
                 wrong += storm.untrue(made, up.book)
                 charged = storm.spent(store)
@@ -105,12 +106,12 @@ def leaving() -> tuple[dict[str, Any], list[str]]:
     wrong, times = [], []
     with (
         hostile(fault="refuse_n", pace=0.01) as up,
-        storm.serving(storm.config_of(up.url)) as running,
+        running(storm.config_of(up.url)) as gate,
     ):
-        specs = storm.runnable(running)
+        specs = storm.runnable(gate)
 
         async def one(spec: str | None, stream: bool) -> None:
-            told = await storm.leave(running.url, up, spec, stream, 30.0, 0.05)
+            told = await storm.leave(gate.url, up, spec, stream, 30.0, 0.05)
             if told is not None:
                 wrong.append(told)
             calls = up.book.of(f"{spec}-{stream}")

@@ -126,7 +126,9 @@ class Connection(asyncio.Protocol):
         if STREAM.search(raw):
             self.later(self.settings.latency, self.stream, 0)
         else:
-            self.later(self.settings.latency, self.write, ANSWERS[n][Connection.calls % 3])
+            # it writes its words as slowly where nobody sees them come
+            seconds = self.settings.latency + self.settings.pace * len(CHUNKS)
+            self.later(seconds, self.write, ANSWERS[n][Connection.calls % 3])
 
     def later(self, seconds: float, call: Any, *args: Any) -> None:
         if seconds:

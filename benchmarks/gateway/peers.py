@@ -56,6 +56,10 @@ def ours(cache: Path, upstream: str, port: int) -> list[str]:
     return [sys.executable, "-m", "outthink", "serve", "--upstream", upstream, "--port", str(port)]
 
 
+def ours_twice(cache: Path, upstream: str, port: int) -> list[str]:
+    return [*ours(cache, upstream, port), "--workers", "2"]
+
+
 def its_hub(cache: Path, upstream: str, port: int) -> list[str]:
     return [bin_of(cache, "its-hub", "its-iaas"), "--port", str(port)]
 
@@ -93,6 +97,8 @@ CONTENDERS = (
     Contender("outthink", ours, ASK),
     Contender("outthink, 8 votes, n in a call", ours, VOTES, votes=8),
     Contender("outthink, 8 votes, 8 calls", ours, VOTES, refuse_n=True, votes=8),
+    Contender("outthink, 2 workers", ours_twice, ASK),
+    Contender("outthink, 2 workers, 8 votes, 8 calls", ours_twice, VOTES, refuse_n=True, votes=8),
     Contender("its-hub", its_hub, {**ASK, "budget": 1}, "its-hub", configure=CONFIGURE),
     Contender(
         "its-hub, 8 votes, 8 calls",

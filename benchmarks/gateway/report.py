@@ -72,6 +72,16 @@ def house(speed: Rows, memory: Rows, stream: Rows) -> str:
     return table(head, body)
 
 
+def profile(shares: dict[str, dict[str, float]]) -> str:
+    """Where the gateway's CPU time goes."""
+    names = list(dict.fromkeys(name for told in shares.values() for name in list(told)[:9]))
+    head = ["share of the gateway's CPU time (cProfile, 64 clients)", *shares]
+    return table(
+        head,
+        [[name, *(f"{told.get(name, 0.0):.0%}" for told in shares.values())] for name in names],
+    )
+
+
 def bars(axis: Any, names: list[str], values: list[float], title: str, digits: int = 0) -> None:
     """Horizontal bars on a logarithm, the value at each."""
     kinds = [
@@ -119,6 +129,8 @@ def write(results: dict[str, Any], folder: Path) -> None:
         parts.append(wall(walls))
     if rates:
         parts.append(house(rates, medians(results, "memory"), medians(results, "stream")))
+    if results.get("profile"):
+        parts.append(profile(results["profile"]))
     told = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
     parts.append(

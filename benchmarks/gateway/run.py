@@ -14,12 +14,15 @@ import json
 import math
 import os
 import platform
+import pstats
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,6 +103,57 @@ def stream(process: Process, contender: Contender | None, args: argparse.Namespa
     return flat(told, "@1") | {"first_ms": float(told.get("first_p50_ms", math.nan))}
 
 
+def profile(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Where our own CPU time goes at 64 clients: shares of packages, by cProfile."""
+    found = {}
+    for contender in peers.CONTENDERS[:3]:
+        with tempfile.TemporaryDirectory() as folder:
+            file = str(Path(folder) / "profile")
+
+            def watched(cache: Path, upstream: str, port: int, file: str = file) -> list[str]:
+                python, *rest = peers.ours(cache, upstream, port)
+                return [python, "-m", "cProfile", "-o", file, *rest]
+
+            with (
+                peers.mock(refuse_n=contender.refuse_n) as upstream,
+                peers.started(
+                    replace(contender, command=watched), args.cache, upstream.url
+                ) as ours,
+            ):
+                load(ours, dict(contender.body), 64, seconds=2 * args.seconds)
+                ours.child.terminate()
+                ours.child.wait(30)
+            found[contender.name] = shares(file)
+    return found
+
+
+def shares(file: str) -> dict[str, float]:
+    """The share of each package in a profile; what is built in counts where it is called."""
+    times: Counter[str] = Counter()
+    for (where, _, name), told in pstats.Stats(file).stats.items():  # type: ignore[attr-defined]
+        if where == "~" and ("poll" in name or "run_until" in name):
+            continue  # waiting, and the loop itself
+        if where != "~":
+            times[package(where)] += told[2]
+            continue
+        for (caller, _, _), part in told[4].items():
+            times[package(caller)] += part[2]
+    total = sum(times.values())
+    return {name: value / total for name, value in times.most_common(12)}
+
+
+def package(where: str) -> str:
+    """The package that a file belongs to: of ours the part, of others the name."""
+    for start in ("site-packages/", f"{peers.ROOT}/"):
+        if start in where:
+            parts = where.rpartition(start)[2].split("/")
+            return "/".join(parts[:2]) if parts[0] == "outthink" else parts[0]
+    if "/" not in where:  # code that has no file, of dataclasses for the most part
+        return "python: made at run time"
+    file = Path(where)
+    return f"python: {file.stem if file.parent.name.startswith('python') else file.parent.name}"
+
+
 def measure(
     what: Callable[[Process, Contender | None, argparse.Namespace], Row],
     contenders: Iterable[Contender],
@@ -148,7 +202,7 @@ def machine(cache: Path) -> dict[str, Any]:
 def main() -> None:
     kinds = {"speed": {}, "wall": {"latency": 0.2}, "memory": {}, "stream": {"pace": 0.02}}
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=["install", "all", "report", *kinds])
+    parser.add_argument("what", choices=["install", "all", "report", "profile", *kinds])
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "outthink-bench")
     parser.add_argument("--only", help="contenders whose names begin so, with commas between")
     parser.add_argument("--repeats", type=int, default=3)
@@ -172,9 +226,13 @@ def main() -> None:
         if args.what not in (kind, "all"):
             continue
         plain = [c for c in chosen if c.name in peers.PLAIN]
-        asked = {"stream": plain}.get(kind, chosen)
+        few = [c for c in chosen if c.peer is None or c in plain]
+        asked = {"stream": plain, "memory": few}.get(kind, chosen)
         results[kind] = measure(globals()[kind], asked, args, **habits)
         results["machine"] = machine(args.cache)
+        file.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    if args.what in ("profile", "all"):
+        results["profile"] = profile(args)
         file.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     report.write(results, args.out)
 

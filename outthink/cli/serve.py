@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 OPENAI, OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
 
 
-@click.group(cls=Group, invoke_without_command=True)
+class Serve(Group):
+    """A command of its own that has commands too: without one it serves, and shows no help."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Serve, or run the command."""
+        return click.Group.invoke(self, ctx)
+
+
+@click.group(cls=Serve)
 @click.option(
     "--config", "file", type=click.Path(dir_okay=False, path_type=Path),
     help="The TOML file with models, aliases, keys and limits.",

@@ -9,12 +9,13 @@ detected, charged in full, and ends the run.
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -114,6 +115,10 @@ class Budget:
 
     def limits(self) -> dict[str, float]:
         """The limits that are set."""
+        return dict(self._limits)
+
+    @functools.cached_property
+    def _limits(self) -> dict[str, float]:
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         return {k: v for k, v in found.items() if v is not None}
 
@@ -146,10 +151,34 @@ class Usage:
         """Prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
 
+    # written out, as a run adds many times: a test holds both to the fields
     def __add__(self, other: Usage) -> Usage:
-        values = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        values["estimated"] = self.estimated or other.estimated
-        return Usage(**values)
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.seconds + other.seconds,
+            self.usd + other.usd,
+            self.flops + other.flops,
+            self.stored_calls + other.stored_calls,
+            self.estimated or other.estimated,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls - other.calls,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+            self.cached_tokens - other.cached_tokens,
+            self.reasoning_tokens - other.reasoning_tokens,
+            self.seconds - other.seconds,
+            self.usd - other.usd,
+            self.flops - other.flops,
+            self.stored_calls - other.stored_calls,
+            self.estimated,
+        )
 
     def amount(self, limit: str) -> float:
         """What counts against a limit of this name."""
@@ -263,13 +292,19 @@ class Reservation:
         self.open = False
         for meter in self.meter.chain():
             meter.outstanding -= 1
-            back = meter.reserved
-            values = {
-                f.name: getattr(back, f.name) - getattr(self.cost, f.name)
-                for f in fields(Usage)
-                if f.name != "estimated"
-            }
-            meter.reserved = Usage(**values) if meter.outstanding else Usage()
+            meter.reserved = meter.reserved - self.cost if meter.outstanding else Usage()
+
+
+def _within(cost: Usage, meters: Sequence[Meter]) -> Usage:
+    """As much of a cost as these meters let through at most."""
+    for meter in meters:
+        limits = meter.budget.limits()
+        left = {k: limits[k] - meter.spent.amount(k) - meter.reserved.amount(k) for k in limits}
+        whole = left.get("total_tokens", math.inf) - cost.prompt_tokens
+        most = min(left.get("tokens", math.inf), whole, cost.completion_tokens)
+        usd = min(left.get("usd", math.inf), cost.usd)
+        cost = replace(cost, completion_tokens=max(int(most), 0), usd=max(usd, 0.0))
+    return cost
 
 
 class Meter:
@@ -363,11 +398,16 @@ class Meter:
     async def fund(self, cost: Usage) -> None:
         """Have room for this cost, where what this meter may spend is lent to it piece by piece."""
 
-    async def secure(self, cost: Callable[[], Usage]) -> None:
-        """Have room for what will be reserved next in every meter of the chain that is funded."""
-        for meter in self.chain():
+    async def secure(self, cost: Usage | Callable[[], Usage]) -> None:
+        """Have room for what will be reserved next in every meter of the chain that is funded.
+
+        A function is asked for the cost where one is.
+        """
+        chain = self.chain()
+        for i, meter in enumerate(chain):
             if type(meter).fund is not Meter.fund:
-                await meter.fund(cost())
+                whole = cost if isinstance(cost, Usage) else cost()
+                await meter.fund(_within(whole, chain[:i]))
 
     def reserve(self, cost: Usage) -> Reservation:
         """Claim the worst case of a call; raises ``BudgetExhausted`` when it does not fit."""
@@ -375,7 +415,7 @@ class Meter:
         if limit is not None:
             raise BudgetExhausted(limit)
         for meter in self.chain():
-            meter.reserved = meter.reserved + replace(cost, estimated=False)
+            meter.reserved = meter.reserved + cost
             meter.outstanding += 1
         return Reservation(self, cost)
 

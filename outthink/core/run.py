@@ -567,7 +567,9 @@ class Run:
         live: Any = self.model(model)
         known = self.world.scores.get("reward/" + live.name, {})
         items = [
-            Judged(s.messages, s.shown, s.parent.text if s.parent and s.parent.node in known else "")
+            Judged(
+                s.messages, s.shown, s.parent.text if s.parent and s.parent.node in known else ""
+            )
             for s in samples
         ]
         if (
@@ -768,7 +770,7 @@ class Run:
         return self.world.limiter if self.world.limiter else contextlib.nullcontext()
 
     async def _reserve(self, cost: Usage) -> Reservation:
-        await self.meter.secure(lambda: cost)
+        await self.meter.secure(cost)
         try:
             return self.meter.reserve(cost)
         except BudgetExhausted as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from outthink.gateway.errors import Fault
 
@@ -20,8 +20,16 @@ AGAIN = 1.0
 class Gate:
     """``concurrent`` requests at once, ``queue`` more that wait ``seconds`` at most."""
 
-    def __init__(self, concurrent: int, queue: int, seconds: float) -> None:
+    def __init__(
+        self,
+        concurrent: int,
+        queue: int,
+        seconds: float,
+        told: Callable[[int], None] = lambda change: None,
+    ) -> None:
         self.concurrent, self.queue, self.seconds = concurrent, queue, seconds
+        #: is told how many more wait (fewer, below zero)
+        self._told = told
         self.inside = 0
         self.keys: Counter[str] = Counter()
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -68,6 +76,7 @@ class Gate:
             )
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
+        self._told(1)
         try:
             async with asyncio.timeout(self.seconds):
                 await place
@@ -86,6 +95,8 @@ class Gate:
                     retry_after=AGAIN,
                 ) from None
             raise
+        finally:
+            self._told(-1)
 
     def _give(self) -> None:
         self.inside -= 1

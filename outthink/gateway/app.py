@@ -89,7 +89,7 @@ class Gateway:
         self.metrics = Metrics(config)
         self.spans = Spans()
         server = config.server
-        self.gate = Gate(server.concurrent, server.queue, server.queue_seconds)
+        self.gate = Gate(server.concurrent, server.queue, server.queue_seconds, self.metrics.queued)
         self.shelf = Shelf(server.traces, server.trace_seconds)
         self.runs: set[Run] = set()
         self.store: Any = None
@@ -104,19 +104,28 @@ class Gateway:
 
     async def __aenter__(self) -> Gateway:
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._closing)
             if self.config.store:
-                from outthink.gateway.ledger import Ledger
-
-                self.store = await open_store(self.config.store)
-                stack.push_async_callback(self.store.aclose)
-                self.ledger = Ledger(self.store)
+                await self._keep(self.config.store)
             self.catalog = await stack.enter_async_context(Catalog(self.config, self.store))
             self.catalog.check()
             self._watch(self.catalog)
             tending = asyncio.ensure_future(self._tend())
             stack.push_async_callback(_finish, tending)
+            stack.push_async_callback(self.spans.aclose)
             self._stack = stack.pop_all()
         return self
+
+    async def _keep(self, url: str) -> None:
+        """Open the store."""
+        from outthink.gateway.ledger import Ledger
+
+        self.store = await open_store(url)
+        self.ledger = Ledger(self.store)
+
+    async def _closing(self) -> None:
+        if self.store is not None:
+            await self.store.aclose()
 
     async def _tend(self) -> None:
         while True:
@@ -132,6 +141,8 @@ class Gateway:
 
         Raises ``BadInput`` and changes nothing where the new one cannot be used.
         """
+        if config.store and self.store is None:
+            await self._keep(config.store)
         fresh = Catalog(config, self.store)
         await fresh.__aenter__()
         try:
@@ -160,6 +171,8 @@ class Gateway:
         for served in catalog.served.values():
             if served.server is not None:
                 served.server.watch = self._watcher
+            self.spans.follow(served.model, served.name)
+        catalog.opened = self.spans.follow
 
     def _watcher(self, path: str, endpoint: Any) -> Any:
         return _Watch(self, endpoint)
@@ -333,13 +346,16 @@ class Gateway:
         record = _Record(call, endpoint)
         try:
             with self.spans.request(call.scope, endpoint) as span:
-                record.span = span
-                await self._ask(call, form, record)
-        except ClientLeft:
-            record.status = 499
-        except Exception as error:
-            fault = await self._failed(call, error)
-            record.status, record.fault = fault.status, fault
+                try:
+                    await self._ask(call, form, record)
+                except ClientLeft:
+                    record.status = 499
+                except Exception as error:
+                    fault = await self._failed(call, error)
+                    record.status, record.fault = fault.status, fault
+                span.status(record.status or call.status)
+                span.spent(record.usage)
+                span.note(run=record.run, stopped=record.stopped)
         finally:
             self._note(record)
 
@@ -364,16 +380,13 @@ class Gateway:
         call.extra.append((b"x-outthink-run", record.run.encode()))
         async with call.attended():
             queue = self.gate.enter(key.id if key else None, key.concurrent if key else None)
-            waiting = self.gate.waiting
-            async with queue:
+            async with queue, self._account(key) as account:
                 self.metrics.started()
                 record.admitted = True
-                record.waited = self.gate.waiting - waiting
-                async with self._account(key) as account:
-                    if passing and form.raw:
-                        await self._pass(call, form, record, asked, raw, account)
-                    else:
-                        await self._run(call, form, record, asked, given, account, passing)
+                if passing and form.raw:
+                    await self._pass(call, form, record, asked, raw, account)
+                else:
+                    await self._run(call, form, record, asked, given, account, passing)
 
     @contextlib.asynccontextmanager
     async def _account(self, key: KeyConfig | None) -> AsyncIterator[Account | None]:
@@ -399,7 +412,7 @@ class Gateway:
             if asked.stream:
                 await self._pass_stream(call, record, passing)
                 return
-            answer = await passing.answer(record.span.headers())
+            answer = await passing.answer()
             passing.settle()
             call.extra += _told(record, passing.usage)
             await call.respond(200, answer)
@@ -415,8 +428,12 @@ class Gateway:
             if bound or (account is not None and account.limits()):
                 await passing.reserve(account, replace(budget, seconds=None))
             left = (budget.seconds or math.inf) - call.seconds
-            with anyio.fail_after(None if math.isinf(left) else max(left, 0.0)):
+            with (
+                self.spans.call(record.resolved_now.served.name) as span,
+                anyio.fail_after(None if math.isinf(left) else max(left, 0.0)),
+            ):
                 yield
+                span.spent(passing.usage)
         except TimeoutError:
             passing.failed(worked=True)
             raise Fault(
@@ -441,7 +458,7 @@ class Gateway:
             if not record.first:
                 record.first = call.seconds
 
-        stream = passing.stream(record.span.headers(), opened)
+        stream = passing.stream(opened)
         async with contextlib.aclosing(stream):
             async for part in stream:
                 await call.begin()
@@ -468,7 +485,7 @@ class Gateway:
         if passing:
             one = Passing(record.resolved_now, asked, orjson.dumps(asked.body), form.path)
             async with self._sending(call, record, one, account):
-                done = orjson.loads(await one.answer(record.span.headers()))
+                done = orjson.loads(await one.answer())
         else:
             done = await self._done(call, record, asked, account, None)
         call.extra += _told(record, record.usage, done.get("outthink"))
@@ -496,11 +513,13 @@ class Gateway:
 
         trace = asked.options.trace or self.config.server.record
         try:
-            with self.spans.strategy(resolved.strategy_name, resolved.label):
+            with self.spans.strategy(resolved.strategy_name, resolved.label) as span:
                 outcome = await solve(
                     resolved, asked, record.key, record.run, account=account,
                     observer=observer, on_start=start, record=trace,
                 )  # fmt: skip
+                span.spent(outcome.answer.usage)
+                span.note(stopped=outcome.answer.stopped, confidence=outcome.answer.confidence)
         except Fault as fault:
             if fault.code == "budget_exhausted" and account is not None:
                 raise spent("tokens", account) from None
@@ -636,7 +655,7 @@ class Gateway:
         asked = replace(asked, include_usage=True, body=body)
         one = Passing(record.resolved_now, asked, orjson.dumps(body), "/chat/completions")
         async with self._sending(call, record, one, account):
-            stream = one.stream(record.span.headers(), lambda: None)
+            stream = one.stream(lambda: None)
             async with contextlib.aclosing(stream):
                 async for part in stream:
                     for line in part.splitlines():
@@ -657,8 +676,9 @@ class Gateway:
         seconds = record.call.seconds
         if record.admitted:
             self.metrics.finished(
-                record.endpoint, model, strategy, key, status, seconds, record.usage, record.stopped
-            )
+                record.endpoint, model, strategy, key, status, seconds, record.usage, record.stopped,
+                record.fault.code or "" if record.fault else "",
+            )  # fmt: skip
             if record.first:
                 self.metrics.first_token(record.endpoint, model, strategy, record.first)
         else:
@@ -695,10 +715,9 @@ class _Record:
         self.key: KeyConfig | None = None
         self.resolved: Resolved | None = None
         self.usage = Usage()
-        self.status, self.stopped, self.first, self.waited = 0, "", 0.0, 0
+        self.status, self.stopped, self.first = 0, "", 0.0
         self.fault: Fault | None = None
         self.admitted = False
-        self.span: Any = None
 
     @property
     def resolved_now(self) -> Resolved:
@@ -710,35 +729,37 @@ class _Record:
 class _Watch:
     """Metrics and a span of one HTTP request to an upstream."""
 
-    __slots__ = ("_began", "_host", "_metrics", "_span", "_spans", "_status")
+    __slots__ = ("_began", "_endpoint", "_host", "_metrics", "_open", "_span", "_status")
 
     def __init__(self, gateway: Gateway, endpoint: Any) -> None:
-        self._metrics, self._spans = gateway.metrics, gateway.spans
-        self._host = endpoint.host
+        self._metrics = gateway.metrics
+        self._endpoint, self._host, self._open = endpoint, endpoint.host, bool(endpoint.open_until)
         self._status: int | str = "cancelled"
         self._began = 0.0
-        self._span: Any = None
+        self._span = gateway.spans.attempt(endpoint.base_url)
 
     def __enter__(self) -> _Watch:
         self._began = time.monotonic()
         self._metrics.upstream_started(self._host)
-        self._span = self._spans.call(self._host)
         self._span.__enter__()
         return self
 
     def status(self, status: int) -> None:
         """The upstream's answer has this status."""
         self._status = status
+        self._span.status(status)
 
     def headers(self) -> Mapping[str, str]:
         """What goes along: the trace's context."""
-        return self._spans.carried()
+        return self._span.headers()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, ModelError):
+        if isinstance(error, ModelError) and not isinstance(self._status, int):
             name = type(error).__name__.lower()
             self._status = {"timedout": "timeout"}.get(name, name)
         self._metrics.upstream(self._host, self._status, time.monotonic() - self._began)
+        if bool(self._endpoint.open_until) != self._open:
+            self._metrics.upstream_open(self._host, not self._open)
         self._span.__exit__(kind, error, trace)
 
 

@@ -81,7 +81,7 @@ MEASURES = (
     Measure("outthink_stopped_total", "counter", ("strategy", "reason"),
             "Runs of strategies by what ended them: finished, a limit of the budget, or a failure."),
     Measure("outthink_refused_total", "counter", ("reason", "key"),
-            "Requests that were refused before anything was spent."),
+            "Requests that were refused before a call was made, by the code of the error."),
     Measure("outthink_in_flight", "gauge", (), "Requests that are worked on now."),
     Measure("outthink_queued", "gauge", (), "Requests that wait for a place now."),
     Measure("outthink_upstream_seconds", "histogram", ("host", "status"),
@@ -219,11 +219,13 @@ class Metrics:
         seconds: float,
         usage: Usage | None = None,
         stopped: str = "",
+        fault: str = "",
     ) -> None:
         """An admitted request has ended, after ``seconds`` since it came.
 
         ``endpoint`` is the path's template, ``strategy`` the registered name ("" for the
-        pass-through), ``key`` the key's name ("" for none), ``stopped`` what ended the run.
+        pass-through), ``key`` the key's name ("" for none), ``stopped`` what ended the run,
+        ``fault`` the code of the error that was answered: without a call it was a refusal.
         """
         self._in_flight.dec()
         row = self._row(endpoint, model, strategy, key)
@@ -233,6 +235,8 @@ class Metrics:
             row.spend(usage)
         if stopped:
             row.stopped(stopped).inc()
+        if fault and (usage is None or not usage.calls):
+            row.refused(self._reason(fault)).inc()
 
     def refused(
         self, reason: str, key: str, endpoint: str, status: int, model: str = "", strategy: str = ""
@@ -240,9 +244,12 @@ class Metrics:
         """A request was refused before it was admitted; ``reason`` is the fault's code."""
         row = self._row(endpoint, model, strategy, key)
         row.requests(status).inc()
-        if len(self._reasons) < REASONS and reason.isidentifier():
-            self._reasons.add(reason)
-        row.refused(_among(reason, self._reasons)).inc()
+        row.refused(self._reason(reason)).inc()
+
+    def _reason(self, code: str) -> str:
+        if len(self._reasons) < REASONS and code.isidentifier():
+            self._reasons.add(code)
+        return _among(code, self._reasons)
 
     def first_token(self, endpoint: str, model: str, strategy: str, seconds: float) -> None:
         """The first token of a stream went out, after ``seconds``."""

@@ -9,7 +9,7 @@ what is no answer at all (HTML, half a body, an error with status 200) is told a
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,9 +126,9 @@ class Passing:
 
     # -- whole answers ---------------------------------------------------------------------------
 
-    async def answer(self, headers: Mapping[str, str]) -> bytes:
+    async def answer(self) -> bytes:
         """The upstream's answer, read whole; raises ``Fault`` or a ``ModelError``."""
-        async with self.server.exchange(self.path, self.content, headers) as answer:
+        async with self.server.exchange(self.path, self.content) as answer:
             if answer.status != 200:
                 raise await self._refusal(answer)
             raw: bytes = await answer.read(MOST)
@@ -208,9 +208,7 @@ class Passing:
 
     # -- streams ---------------------------------------------------------------------------------
 
-    async def stream(
-        self, headers: Mapping[str, str], opened: Callable[[], None]
-    ) -> AsyncGenerator[bytes, None]:
+    async def stream(self, opened: Callable[[], None]) -> AsyncGenerator[bytes, None]:
         """The events of the upstream's stream as bytes, each part as it comes; ``opened`` at the first.
 
         The usage is asked for in any case and shown where the client asked.  Raises ``Fault`` or a
@@ -223,7 +221,7 @@ class Passing:
                     "include_usage": True,
                 }
             )
-        async with self.server.exchange(self.path, self.content, headers) as answer:
+        async with self.server.exchange(self.path, self.content) as answer:
             if answer.status != 200:
                 raise await self._refusal(answer)
             kind = answer.headers.get("content-type", "")

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ from outthink.api import (
 from outthink.core import registry
 from outthink.core.budget import Budget
 from outthink.core.errors import BadInput, MissingNeed, ModelError, likely
-from outthink.core.model import Model
+from outthink.core.model import REWARD, Model
 from outthink.gateway.chat import Asked
 from outthink.gateway.config import Config, KeyConfig, ModelConfig
 from outthink.gateway.errors import Fault, unknown
@@ -144,6 +144,8 @@ class Catalog:
         self._named: OrderedDict[str, Served] = OrderedDict()
         self._checked: dict[tuple[Any, str], None] = {}
         self._listed: tuple[float, list[str]] = (0.0, [])
+        #: is told of each model that is opened later, with its name
+        self.opened: Callable[[Model, str], None] = lambda model, name: None
 
     async def __aenter__(self) -> Catalog:
         for name, config in self.config.models.items():
@@ -161,8 +163,6 @@ class Catalog:
     def check(self) -> None:
         """Raise ``BadInput`` for an alias, or a default, whose model cannot do what it asks."""
         server = self.config.server
-        for every in self.served.values():
-            check_main(every.model)
         pairs = [(a.name, a.strategy, a.model) for a in self.config.aliases.values()]
         pairs += [("the default strategy", server.strategy, name) for name in self.served]
         for what, spec, model in pairs:
@@ -245,13 +245,19 @@ class Catalog:
             if len(self._parts) >= 8:
                 raise MissingNeed(f"this gateway has enough bundled models open: {name} is not")
             self._parts[name] = spec.open()
+            self.opened(self._parts[name], name)
         return self._parts[name]
 
     # -- names -------------------------------------------------------------------------------
 
     def names(self, key: KeyConfig | None) -> list[str]:
         """The models and aliases that a key may use."""
-        known = [*(n for n in self.config.models if n != "*"), *self.config.aliases]
+        # a reward model is for verifiers to name, and writes nothing
+        mute = {n for n, s in self.served.items() if REWARD in s.model.capabilities}
+        known = [
+            *(n for n in self.config.models if n != "*" and n not in mute),
+            *self.config.aliases,
+        ]
         return [n for n in known if key is None or allows(key.models, n)]
 
     async def listed(self) -> list[str]:
@@ -291,6 +297,7 @@ class Catalog:
             session._opened["main"], session.store = model, self.store
             session._limiter = base.session._limiter
             found = self._named[name] = Served(name, base.config, model, session, server)
+            self.opened(model, "*")
             if len(self._named) > NAMES:
                 self._named.popitem(last=False)
         self._named.move_to_end(name)

@@ -46,6 +46,7 @@ PASSING = (RateLimited, ServerFailed, Unreachable, TimedOut, Malformed)
 
 NONE: Headers = {}
 JSON: Headers = {"Content-Type": "application/json"}
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 #: bytes of an answer that are read at most, and how many more for each token asked for
 BODY, TOKEN = 1 << 25, 1 << 10
 #: what the template of a chat may add to a message, and to the whole
@@ -204,8 +205,7 @@ class Server(Wire):
 
         def content_of(endpoint: Endpoint) -> bytes:
             named = body if endpoint.model is None else {**body, "model": endpoint.model}
-            raw = json.dumps(named, ensure_ascii=False, separators=(",", ":"), default=str)
-            return raw.encode("utf-8", errors="replace")
+            return ENCODER.encode(named).encode("utf-8", errors="replace")
 
         return Exchange(self, path, content_of, JSON, "POST")
 
@@ -334,6 +334,7 @@ class Server(Wire):
                 ticket.partial = Usage(calls=1)
                 if adapt is None or not adapt(str(error)):
                     raise
+            await ticket.meter.secure(replace(lost, calls=1))
             ticket.another_attempt(lost=lost)
             ticket.partial = None
 

@@ -72,10 +72,11 @@ ASKED: ContextVar[set[Endpoint] | None] = ContextVar("ASKED", default=None)
 
 
 class _Connection(ResponseHandler):
-    """A connection that leaves no reader waiting.
+    """A connection that leaves no reader waiting, and is gone when it is closed.
 
     aiohttp tells a reader when the connection is lost, but not when the framing of a body breaks or
-    when it closes the connection itself: the reader would wait for ever.
+    when it closes the connection itself: the reader would wait for ever.  And one that is closed would
+    first send what is left of a request that nobody waits for, to a server that may read nothing.
     """
 
     def set_exception(self, error: BaseException, *cause: Any) -> None:
@@ -84,7 +85,9 @@ class _Connection(ResponseHandler):
         _break(body, error)
 
     def close(self) -> None:
-        body = self._payload
+        body, wire = self._payload, self.transport
+        if wire is not None and wire.get_write_buffer_size():
+            wire.abort()
         super().close()
         _break(body, aiohttp.ClientPayloadError())
 
@@ -378,21 +381,23 @@ class Exchange:
         raw = self._content_of(endpoint)
         headers = CIMultiDict(self._given)
         headers.pop("Authorization", None)
-        watcher = None
-        if wire.watch is not None and self._only is None:
-            held = wire.watch(self._path, endpoint)
-            watcher = held.__enter__()
-            self._held = held
-            headers.update(watcher.headers())
-        headers.update(endpoint.headers)
         self.endpoint = endpoint
         endpoint.in_flight += 1
         if endpoint.open_until and self._only is None:
             self._trial = endpoint.trial = True
+        watcher = None
         try:
+            if wire.watch is not None and self._only is None:
+                held = wire.watch(self._path, endpoint)
+                watcher = held.__enter__()
+                self._held = held
+                headers.update(watcher.headers())
+            headers.update(endpoint.headers)
             self.status, self.headers, self._next, self._response = await wire.ask(
                 endpoint, self._method, endpoint.base + self._path, headers, raw
             )
+            if watcher is not None:
+                watcher.status(self.status)
         except BROKEN as error:
             endpoint.failed()
             failure = wire.failure(error, endpoint.host)
@@ -407,8 +412,6 @@ class Exchange:
             endpoint.answers()
         if self.status in (429, 503):
             endpoint.rest(retry_after(self.headers.get("Retry-After")) or 0.0)
-        if watcher is not None:
-            watcher.status(self.status)
 
     async def __aexit__(
         self,

@@ -78,7 +78,7 @@ def serving(folder: Path, *options: str, **environment: str) -> Iterator[Gateway
             process.wait()
 
 
-def ready(gateway: Gateway, seconds: float = 30.0) -> Gateway:
+def ready(gateway: Gateway, seconds: float = 120.0) -> Gateway:
     """The gateway once it takes requests; fails with its log if it does not."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and gateway.process.poll() is None:
@@ -99,26 +99,36 @@ def _behind():
         yield server
 
 
-@pytest.fixture
-def upstream(_behind):
-    """The server behind the gateway, its books empty."""
-    _behind.book.clear()
-    return _behind
-
-
 @pytest.fixture(scope="session")
-def gateway(_behind, tmp_path_factory):
-    """A gateway in front of `upstream`."""
+def _plain(_behind, tmp_path_factory):
     with serving(tmp_path_factory.mktemp("gateway"), "--upstream", _behind.url) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def voting(_behind, tmp_path_factory):
-    """The same, which votes where a request says nothing of a strategy."""
+def _voting(_behind, tmp_path_factory):
     options = ("--upstream", _behind.url, "--strategy", VOTE)
     with serving(tmp_path_factory.mktemp("voting"), *options) as made:
         yield made
+
+
+@pytest.fixture
+def upstream(_behind):
+    """The server behind the gateway; with its books empty it says the same in each test."""
+    _behind.book.clear()
+    return _behind
+
+
+@pytest.fixture
+def gateway(_plain, upstream):
+    """A gateway in front of `upstream`."""
+    return _plain
+
+
+@pytest.fixture
+def voting(_voting, upstream):
+    """The same, which votes where a request says nothing of a strategy."""
+    return _voting
 
 
 @pytest.fixture(scope="session")

@@ -144,6 +144,13 @@ def test_what_was_sent_arrives(client, upstream):
         assert "outthink" not in sent
 
 
+@each_way
+def test_a_limit_of_zero_is_none(client, way):
+    limits = {"max_tokens": 0, "max_completion_tokens": 0}
+    done = client.chat.completions.create(messages=SUM, **limits, **way)
+    assert done.choices[0].message.content.endswith("The answer is 42.")
+
+
 def test_log_probabilities_of_the_winner(client):
     done = client.chat.completions.create(
         messages=SUM, model=f"{VOTE}@m", logprobs=True, top_logprobs=2
@@ -250,6 +257,11 @@ def test_models(client, fly):
             bundled.models.retrieve("fyl")
 
 
+def test_a_name_that_the_upstream_is_asked_for_can_be_looked_up(client):
+    assert client.models.retrieve("gpt-4o-mini").id == "gpt-4o-mini"
+    assert client.models.retrieve("org/model").id == "org/model"
+
+
 def test_headers_tell_of_the_run(client):
     raw = client.chat.completions.with_raw_response.create(messages=SUM, model=f"{VOTE}@m")
     told = raw.parse().outthink
@@ -263,10 +275,10 @@ def test_headers_tell_of_the_run(client):
 def test_a_run_can_be_looked_at(client):
     asked = {"strategy": VOTE, "trace": True}
     done = client.chat.completions.create(messages=SUM, model="m", extra_body={"outthink": asked})
-    run = client.get(f"/runs/{done.outthink['run']}", cast_to=dict)
+    run = client.get(f"/runs/{done.outthink['run']}", cast_to=object)
     assert len(run["samples"]) == 8
     with pytest.raises(openai.NotFoundError):
-        client.get("/runs/no-such-run", cast_to=dict)
+        client.get("/runs/no-such-run", cast_to=object)
 
 
 # -- the bundled model -----------------------------------------------------------------------------
@@ -359,4 +371,4 @@ def test_a_model_that_is_not_there(fly):
         with pytest.raises(openai.NotFoundError, match="fly"):
             client.chat.completions.create(messages=SUM, model="gpt-5")
         with pytest.raises(openai.NotFoundError):
-            client.get("/nothing/here", cast_to=dict)
+            client.get("/nothing/here", cast_to=object)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings
@@ -279,3 +280,13 @@ class MeterMachine(RuleBasedStateMachine):
 
 TestMeter = MeterMachine.TestCase
 TestMeter.settings = settings(stateful_step_count=40)
+
+
+def test_usage_adds_and_subtracts_every_field() -> None:
+    a = Usage(**{f.name: i + 3 for i, f in enumerate(fields(Usage))})
+    b = Usage(**{f.name: 2 * i + 1 for i, f in enumerate(fields(Usage))})
+    for f in fields(Usage):
+        if f.name != "estimated":
+            assert getattr(a + b, f.name) == getattr(a, f.name) + getattr(b, f.name)
+            assert getattr(a - b, f.name) == getattr(a, f.name) - getattr(b, f.name)
+    assert (Usage() + Usage(estimated=True)).estimated

@@ -11,26 +11,20 @@ import itertools
 import json
 import random
 import sqlite3
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import aiohttp
-import uvicorn
-import uvloop
 
 from outthink.core import registry
 from outthink.gateway import config as settings
-from outthink.gateway.app import Gateway
 from outthink.gateway.config import Config, KeyConfig, ModelConfig, ServerConfig
 from outthink.gateway.errors import Fault
 from outthink.gateway.keys import new_key
-from outthink.gateway.serve import Guarded, Server, listen
+from tests.gateway.running import Running
 from tests.gateway.upstream import FAULTS, Book, Upstream
-
-T = TypeVar("T")
 
 #: faults of one upstream call; those that only concern a field of the request do nothing without it
 BEFALL = (*FAULTS, "400", "401", "404", "429", "500", "503")
@@ -50,83 +44,36 @@ STRATEGIES = (
 ENDPOINTS = ("chat/completions", "completions", "responses")
 
 
-# -- a gateway in a thread -----------------------------------------------------------------------
+# -- a gateway ---------------------------------------------------------------------------------------
 
 
-@dataclass
-class Running:
-    """A gateway that runs in a thread of its own."""
+def tasks_of(gate: Running) -> Counter[str]:
+    """The tasks of a gateway's loop, by what they do, less the one that looks."""
 
-    gateway: Gateway
-    server: Server
-    loop: asyncio.AbstractEventLoop
-    port: int
+    def names() -> Counter[str]:
+        found = Counter(getattr(t.get_coro(), "__qualname__", "?") for t in asyncio.all_tasks())
+        found.pop("Running.call.<locals>.inside", None)
+        return found
 
-    @property
-    def url(self) -> str:
-        """The base address, with /v1."""
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def look(self, what: Callable[[], T]) -> T:
-        """What a function says in the gateway's own loop."""
-
-        async def inside() -> T:
-            return what()
-
-        return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(10)
-
-    def tasks(self) -> Counter[str]:
-        """The tasks of the gateway's loop, by what they do, less the one that looks."""
-
-        def names() -> Counter[str]:
-            found = Counter(getattr(t.get_coro(), "__qualname__", "?") for t in asyncio.all_tasks())
-            found.pop("Running.look.<locals>.inside", None)
-            return found
-
-        return self.look(names)
-
-
-@contextlib.contextmanager
-def serving(config: Config) -> Iterator[Running]:
-    """Run a gateway in a thread, as ``outthink serve`` does in a process."""
-    gateway, loop = Gateway(config), uvloop.new_event_loop()
-    server = Server(
-        uvicorn.Config(
-            gateway, http=Guarded, ws="none", lifespan="on", log_config=None, access_log=False
-        )
-    )
-    server.gateway, server.drain_seconds = gateway, 2.0
-    with contextlib.closing(listen("127.0.0.1", 0)) as sock:
-
-        def run() -> None:
-            asyncio.set_event_loop(loop)
-            loop.run_until_complete(server.serve([sock]))
-            loop.close()
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        while not server.started and thread.is_alive():
-            thread.join(0.005)
-        assert server.started, "the gateway did not start"
-        try:
-            yield Running(gateway, server, loop, sock.getsockname()[1])
-        finally:
-            server.should_exit = True
-            thread.join(10)
-            assert not thread.is_alive(), "the gateway did not end"
+    counted: Counter[str] = gate.call(names)
+    return counted
 
 
 def key_of(name: str, **limits: Any) -> tuple[str, KeyConfig]:
     """A key and what the configuration holds of it."""
     secret, known = new_key(name)
-    return secret, KeyConfig(known.id, name, known.salt, known.hash, **limits)
+    return secret, replace(known, **limits)
 
 
 def config_of(
-    url: str, keys: Sequence[KeyConfig] = (), server: ServerConfig | None = None, **model: Any
+    url: str,
+    keys: Sequence[KeyConfig] = (),
+    server: ServerConfig | None = None,
+    key_env: str | None = None,
+    **model: Any,
 ) -> Config:
     """A configuration with one model, ``m``, behind this address."""
-    served = ModelConfig("m", (settings.Upstream(url),), **model)
+    served = ModelConfig("m", (settings.Upstream(url, key_env),), **model)
     return Config(server or ServerConfig(), {"m": served}, {}, {k.id: k for k in keys})
 
 
@@ -145,6 +92,8 @@ class Deed:
     leaves: float | None = None  # seconds after which the client goes away
     fault: str = ""  # what befalls each of its calls
     status: int = 0  # 0: it left, or the connection broke
+    raw: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
     usage: tuple[int, int] | None = None
     estimated: bool = False
     error: dict[str, Any] | None = None
@@ -201,7 +150,8 @@ async def do(deed: Deed, url: str, client: aiohttp.ClientSession) -> Deed:
         if deed.leaves is None:
             deed.wrong.append(f"no answer: {error!r}")
         return deed
-    deed.status = answer.status
+    deed.status, deed.raw = answer.status, raw
+    deed.headers = {name.lower(): value for name, value in answer.headers.items()}
     try:
         if "event-stream" in answer.headers.get("content-type", ""):
             read_events(deed, raw.decode())
@@ -273,9 +223,9 @@ async def storm(url: str, made: Sequence[Deed], width: int | None = None) -> lis
         return await asyncio.gather(*map(one, made))
 
 
-def runnable(running: Running) -> list[str | None]:
+def runnable(gate: Running) -> list[str | None]:
     """The strategies that a plain server can answer, with the model as judge where one is needed."""
-    catalog = running.gateway.catalog
+    catalog = gate.gateway.catalog
 
     def runs(spec: str) -> bool:
         try:
@@ -374,17 +324,17 @@ def spent(store: str) -> dict[str, int]:
         return {key: int(tokens) for key, tokens in rows}
 
 
-def leaks(running: Running, book: Book, before: Counter[str], store: str | None) -> list[str]:
+def leaks(gate: Running, book: Book, before: Counter[str], store: str | None) -> list[str]:
     """What is still there that a request left behind."""
-    gateway = running.gateway
+    gateway = gate.gateway
     seen = {
         "calls at the upstream": book.in_flight,
         "requests inside": gateway.gate.inside,
         "requests waiting": gateway.gate.waiting,
         "keys counted": len(gateway.gate.keys),
         "runs": len(gateway.runs),
-        "connections of clients": len(running.server.server_state.connections),
-        "tasks": {k: v - before[k] for k, v in running.tasks().items() if v > before[k]},
+        "connections of clients": len(gate.server.server_state.connections),
+        "tasks": {k: v - before[k] for k, v in tasks_of(gate).items() if v > before[k]},
     }
     if store is not None:
         seen |= {f"the ledger's {name}": value for name, value in held(store).items()}

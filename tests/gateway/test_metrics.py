@@ -102,6 +102,16 @@ def test_a_refused_request_is_answered_too_and_was_never_in_flight(metrics):
     assert value(now, "outthink_requests_total", status="401", model="none") == 1
 
 
+def test_a_request_that_made_no_call_was_refused_and_else_it_failed(metrics):
+    for usage, fault in ((Usage(), "insufficient_quota"), (Usage(calls=1), "upstream_failed")):
+        metrics.started()
+        metrics.finished(CHAT, "qwen3-8b", "", "team-a", 429, 0.1, usage, fault=fault)
+    now = read(metrics.text())
+    assert value(now, "outthink_refused_total", key="team-a", reason="insufficient_quota") == 1
+    assert value(now, "outthink_refused_total", reason="upstream_failed") is None
+    assert value(now, "outthink_in_flight") == 0
+
+
 def test_first_tokens_and_upstreams(metrics):
     metrics.first_token(CHAT, "qwen3-8b", "", 0.02)
     metrics.upstream_started("10.0.0.1:8000")
@@ -149,7 +159,7 @@ def test_names_from_outside_make_no_series(metrics):
     def shower(number):
         name = f"name-{number}"
         metrics.started()
-        metrics.finished(f"/v1/{name}", name, name, name, 1000 + number, 0.1, Usage(calls=1), name)
+        metrics.finished(f"/v1/{name}", name, name, name, 1000 + number, 0.1, Usage(), name, name)
         metrics.refused(f"reason_{number}", name, f"/v1/{name}", 429, name, name)
         metrics.first_token(f"/v1/{name}", name, name, 0.1)
         metrics.upstream_started(name)

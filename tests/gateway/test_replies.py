@@ -198,7 +198,7 @@ def test_the_request_is_repeated():
     assert {name: body[name] for name in same} == same
     assert body["reasoning"] == {"effort": "low", "summary": None}
     # what was not done is not said to be
-    assert (body["store"], body["truncation"]) == (False, "disabled")
+    assert (body["store"], body["truncation"], body["background"]) == (False, "disabled", False)
     assert found.service_tier == "flex"
     assert from_chat(chat({"content": "a"}, service_tier="on_demand"), BODY)["service_tier"] is None
 
@@ -233,9 +233,13 @@ def test_an_answer_without_a_message_is_the_servers_fault(done):
     assert caught.value.status == 502
 
 
-def test_an_answer_without_an_id_gets_one_of_its_own():
-    ids = {from_chat(chat({"content": "a"}, id=None), BODY)["id"] for _ in range(2)}
-    assert len(ids) == 2
+@pytest.mark.parametrize("nothing", [None, "", 5])
+def test_an_answer_without_an_id_or_a_model_gets_its_own(nothing):
+    bare = chat({"content": "a"}, id=nothing, model=None, created=None)
+    first, second = (read(from_chat(bare, BODY)) for _ in range(2))
+    assert first.id != second.id
+    assert first.model == "m"
+    assert first.created_at > HEAD["created"]
 
 
 # -- streams -------------------------------------------------------------------------------------

@@ -344,6 +344,8 @@ def test_a_custom_tool_keeps_its_grammar():
     grammar = {"syntax": "lark", "definition": "start: /.+/"}
     custom = {"name": "patch", "format": {"type": "grammar", "grammar": grammar}}
     assert tool == {"type": "custom", "custom": custom}
+    (tool,) = chat(tools=[{**PATCH, "format": {"type": "text"}}])["tools"]
+    assert tool["custom"]["format"] == {"type": "text"}
 
 
 @pytest.mark.parametrize(
@@ -423,6 +425,7 @@ def test_without_tools_nothing_is_said_of_them():
         ({"include": ["everything"]}, "include"),
         ({"include": "all"}, "include"),
         ({"top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": True}, "top_logprobs"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": True}, "max_output_tokens"),
         ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
@@ -436,6 +439,11 @@ def test_a_wrong_value_is_named(body, param):
     fault = refusal(**body)
     assert fault.param == param
     assert fault.code == ("unsupported" if param == "reasoning.mode" else "invalid_value")
+
+
+def test_log_probabilities_at_their_limits():
+    assert chat(top_logprobs=0) == chat()
+    assert chat(top_logprobs=20)["top_logprobs"] == 20
 
 
 def test_plain_text_needs_no_format():

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import shutil
 import socket
 import ssl
@@ -160,6 +161,36 @@ def test_a_cancelled_call_closes_its_connection_at_once(way):
     run(main)
 
 
+def test_a_cancelled_call_is_gone_though_its_server_reads_nothing():
+    """What is left of its request is not held for a server that may never take it."""
+
+    async def main():
+        stop, taken = asyncio.Event(), asyncio.Event()
+
+        async def take(reader, writer):
+            taken.set()
+            await stop.wait()
+            writer.transport.abort()
+
+        listener = await asyncio.start_server(take, "127.0.0.1", 0, limit=1024)
+        served = server(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1")
+        call = asyncio.ensure_future(served.post("/x", {"long": "x" * 8_000_000}))
+        await taken.wait()
+        await asyncio.sleep(0.05)  # as much is written as is taken
+        both = len(os.listdir("/dev/fd"))
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(os.listdir("/dev/fd")) == both - 1
+        stop.set()
+        await served.aclose()
+        listener.close()
+
+    run(main)
+
+
 @pytest.mark.parametrize("end", ["close", "reset"])
 def test_a_connection_that_was_closed_while_idle_costs_nothing(end):
     """The server ends a used connection without a word: the request goes out once more, uncharged."""
@@ -182,6 +213,34 @@ def test_a_connection_that_was_closed_while_idle_costs_nothing(end):
             assert peer.bodies[1] == peer.bodies[2] == b'{"a":1}'
             assert served.endpoints[0].failures == 0
             await served.aclose()
+
+    run(main)
+
+
+def test_where_all_idle_connections_were_closed_one_new_one_is_enough():
+    async def main():
+        both, seen = asyncio.Event(), []
+
+        async def take(reader, writer):
+            seen.append(writer)
+            await reader.readuntil(b"{}")
+            if len(seen) == 2:
+                both.set()
+            await both.wait()  # two calls side by side leave two connections
+            writer.write(answer())
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                await reader.readuntil(b"{}")
+            writer.close()
+
+        listener = await asyncio.start_server(take, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        served = server(f"http://127.0.0.1:{port}/v1")
+        await asyncio.gather(*(served.post("/x", {}) for _ in range(2)))
+        assert len(seen) == 2
+        assert await served.post("/x", {}) == {}
+        assert len(seen) == 3
+        await served.aclose()
+        listener.close()
 
     run(main)
 
@@ -364,11 +423,8 @@ def test_an_exchange_hands_on_what_comes_as_it_comes():
 
         async with playing(play) as peer:
             served = server(peer.url, key=KEY)
-            given = {
-                "Content-Type": "application/json",
-                "authorization": "Bearer client",
-                "X-A": "1",
-            }
+            given = {"Content-Type": "application/json", "authorization": "Bearer client"}
+            given |= {"X-A": "1", "accept-encoding": "gzip"}
             parts = []
             async with served.exchange("/chat/completions", body_of, given) as got:
                 assert (got.status, got.headers["x-own"]) == (418, "yes")
@@ -384,7 +440,8 @@ def test_an_exchange_hands_on_what_comes_as_it_comes():
             assert f"Authorization: Bearer {KEY}" in head
             assert "client" not in head
             assert "X-A: 1" in head
-            assert "Accept-Encoding: identity" in head
+            assert "identity" in head
+            assert "gzip" not in head
             assert json.loads(peer.bodies[0]) == {"model": "m"}
             await served.aclose()
 
@@ -695,6 +752,7 @@ def test_a_check_closes_the_circuit_of_a_server_that_answers(what, monkeypatch):
             good = what in ("well", "long")
             assert await served.check(only) is good
             assert (only.open_until == 0) is good
+            assert only.failures == (0 if what == "well" else 2 if good else 4)
             assert only.in_flight == 0
             peer.gone.set()
             await served.aclose()
@@ -817,6 +875,36 @@ def test_a_watcher_is_entered_around_each_call_of_each_kind():
     run(main)
 
 
+@pytest.mark.parametrize("where", ["enter", "headers", "status"])
+def test_a_watcher_that_fails_holds_no_place(where):
+    class Broken:
+        def __enter__(self):
+            if where == "enter":
+                raise KeyError
+            return self
+
+        def __exit__(self, *told):
+            pass
+
+        def headers(self):
+            return {} if where == "status" else {}["x"]
+
+        def status(self, status):
+            raise KeyError
+
+    async def main():
+        async with playing(always(answer())) as peer:
+            served = server(peer.url)
+            served.watch = lambda path, endpoint: Broken()
+            with pytest.raises(KeyError):
+                await served.post("/x", {})
+            (only,) = served.endpoints
+            assert (only.in_flight, only.failures) == (0, 0)
+            await served.aclose()
+
+    run(main)
+
+
 # -- the environment -----------------------------------------------------------------------------------
 
 
@@ -891,5 +979,7 @@ def test_certificates_are_checked(tmp_path, monkeypatch):
         server("https://h/v1")
 
 
-def test_the_machines_certificates_are_trusted_without_a_file():
-    assert _endpoint.trusted(None, None).cert_store_stats()["x509_ca"] > 50
+def test_certifis_certificates_are_trusted_where_the_machine_has_none(monkeypatch):
+    empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr("ssl.create_default_context", lambda **options: empty)
+    assert _endpoint.trusted.__wrapped__(None, None).cert_store_stats()["x509_ca"] > 50
