@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := .venv-clients
 
-.PHONY: demo test lint docs bench test-postgres clean
+.PHONY: demo test lint docs bench test-postgres test-clients clean
 
 demo: $(VENV)/.core
 	$(BIN)/outthink demo
@@ -23,6 +24,9 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/client_overhead.py
+
+test-clients: $(CLIENTS)/.ready
+	$(CLIENTS)/bin/python -m pytest tests/clients
 
 test-postgres: $(VENV)/.dev
 	$(BIN)/pip install --quiet -e '.[postgres]'
@@ -46,5 +50,11 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@ $(VENV)/.core
 
+# client libraries pull each other's versions about: they have an environment of their own
+$(CLIENTS)/.ready: pyproject.toml scripts/clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check -e '.[gateway]' -r scripts/clients.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) outthink-demo site docs/reference
+	rm -rf $(VENV) $(CLIENTS) outthink-demo site docs/reference

@@ -29,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from outthink.core.model import HIDDEN, LOGITS, VERIFIER  # noqa: E402
+from outthink.core.model import HIDDEN, LOGITS  # noqa: E402
 from outthink.core.registry import entries, spec_of  # noqa: E402
 from tests.gateway.upstream import hostile  # noqa: E402
 
@@ -51,7 +51,7 @@ def spec(name: str) -> str:
     known = {f.name: f for f in dataclasses.fields(cls)}
     given = {k: v for k, v in SMALL.items() if k in known}
     for field in known.values():
-        wanted = VERIFIER in entry.needs and field.metadata.get("kind") == "verifier"
+        wanted = "VERIFIER" in entry.needs and field.metadata.get("kind") == "verifier"
         if wanted and field.default is None:
             given[field.name] = JUDGE
     return spec_of(cls(**given))

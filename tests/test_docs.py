@@ -171,7 +171,7 @@ def test_commands_of_the_generated_pages_exist(reference):
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("outthink serve", click.UsageError),
+        ("outthink servve", click.UsageError),
         ("outthink solve Q --budgets tokens=1", click.NoSuchOption),
         ("outthink solve", click.MissingParameter),
         ("outthink solve Q --budget token=1", ValueError),

@@ -49,6 +49,8 @@ log = logging.getLogger("outthink.gateway")
 
 #: hosts by which a gateway without keys may be called: a web page can make no other name mean it
 HERE = ("localhost", "127.0.0.1", "[::1]", "::1")
+#: chunks of a stream that wait for the client to read
+PENDING = 64
 #: seconds after which it is seen whether the configuration is a new one
 TENDED = 60.0
 #: seeded requests that are remembered, to warn where one comes again
@@ -575,11 +577,12 @@ class Gateway:
         passing: bool,
     ) -> None:
         """A stream: the answer's chunks as soon as it is decided, with signs of life until then."""
-        queue: asyncio.Queue[Any] = asyncio.Queue()
+        # bounded: a client that does not read holds the upstream back
+        queue: asyncio.Queue[Any] = asyncio.Queue(PENDING)
         progress = asked.options.progress
 
         def observe(kind: str, data: Mapping[str, Any]) -> None:
-            if progress and kind in ("sample", "scores", "proposal"):
+            if progress and kind in ("sample", "scores", "proposal") and not queue.full():
                 queue.put_nowait(("progress", _progress(record, kind, data)))
 
         async def produce() -> None:
@@ -589,10 +592,10 @@ class Gateway:
                 else:
                     done = await self._done(call, record, asked, account, observe)
                     for piece in chat.chunks(done, asked.include_usage or form.events is not None):
-                        queue.put_nowait(("chunk", piece))
-                queue.put_nowait(("end", None))
+                        await queue.put(("chunk", piece))
+                await queue.put(("end", None))
             except Exception as error:
-                queue.put_nowait(("error", error))
+                await queue.put(("error", error))
 
         async def pieces() -> AsyncIterator[dict[str, Any]]:
             while True:
@@ -661,7 +664,7 @@ class Gateway:
                     for line in part.splitlines():
                         data = line[5:].strip()
                         if line.startswith(b"data:") and data != b"[DONE]":
-                            queue.put_nowait(("chunk", orjson.loads(data)))
+                            await queue.put(("chunk", orjson.loads(data)))
 
     # -- the books ---------------------------------------------------------------------------------
 

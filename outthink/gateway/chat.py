@@ -98,6 +98,11 @@ def parse(body: Any, headers: Mapping[str, str]) -> Asked:
     temperature = _typed(body, "temperature", (int, float), None)
     if temperature is not None and not 0 <= temperature <= 10:
         raise _wrong("temperature", temperature, "a number from 0 to 2")
+    if "messages" in body:  # a text completion asks for a number of them
+        _typed(body, "logprobs", bool, None)
+    top = _typed(body, "top_logprobs", int, None)
+    if top is not None and not 0 <= top <= 128:
+        raise _wrong("top_logprobs", top, "a whole number from 0 to 20")
     stop = body.get("stop")
     listed = isinstance(stop, list) and all(isinstance(s, str) for s in stop)
     if stop is not None and not isinstance(stop, str) and not listed:
