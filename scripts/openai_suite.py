@@ -89,7 +89,7 @@ def ready(log: Path) -> str | None:
 
 
 def run(checkout: Path, url: str, folder: Path) -> tuple[int, list[str]]:
-    """How many tests passed, and what failed with its first words."""
+    """How many tests passed, and what each of the others says."""
     report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts="]
     done = subprocess.run(
@@ -103,9 +103,7 @@ def run(checkout: Path, url: str, folder: Path) -> tuple[int, list[str]]:
     for case in ElementTree.parse(report).iter("testcase"):
         wrong = [e for e in case if e.tag in ("failure", "error")]
         passed += not wrong and case.find("skipped") is None
-        failed += [
-            f"{case.get('name')}: {(e.get('message') or '').splitlines()[:1]}" for e in wrong
-        ]
+        failed += [" ".join((e.get("message") or "").split()) for e in wrong]
     return passed, failed
 
 

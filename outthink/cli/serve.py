@@ -83,7 +83,7 @@ def serve(
         if given:
             raise BadInput(f"{given[0]} and --config: the file says what is served")
         over = {k: v for k, v in {**here, "strategy": strategy}.items() if v is not None}
-        load: Any = partial(_with, read_config, str(file), over)
+        load: Any = partial(read_config, str(file), **over)
     else:
         if upstream is None and model is None:
             # the environment says both where the server is and which key belongs to it
@@ -102,16 +102,6 @@ def serve(
         give({"ok": True, "configuration": told}, lambda screen: say(told))
         return
     run(load, config, quiet=quiet)
-
-
-def _with(read: Any, file: str, over: dict[str, Any]) -> Config:
-    """The file's configuration with what the command line says."""
-    import dataclasses
-
-    config: Config = read(file)
-    if not over:
-        return config
-    return dataclasses.replace(config, server=dataclasses.replace(config.server, **over))
 
 
 def _quick(

@@ -1047,10 +1047,12 @@ class Run:
                 generation = _generation(record.generation)
                 self._emit(emit, generation, index[name], role, stop, stored=True)
             if missing:
-                seeds = dict(zip(index, request.seeds, strict=True))
-                nodes = tuple(job.node for job in missing.values())
-                wanted = tuple(seeds[n] for n in missing)
-                live = replace(request, n=len(missing), seeds=wanted, nodes=nodes)
+                live = request
+                if len(missing) < request.n:
+                    seeds = dict(zip(index, request.seeds, strict=True))
+                    nodes = tuple(job.node for job in missing.values())
+                    wanted = tuple(seeds[n] for n in missing)
+                    live = replace(request, n=len(missing), seeds=wanted, nodes=nodes)
                 # the slot is held until the store has them: no more calls than that can be lost
                 async with self._slot():
                     # one that waited for the slot while the run ended is not sent
@@ -1064,7 +1066,9 @@ class Run:
                         self.warn(text)
                     given = reply.generations[: len(missing)]
                     reply = _counted(model, reply, live)
-                    used = replace(_together(model, [*known, reply.usage]), calls=reply.usage.calls)
+                    used = _together(model, [*known, reply.usage])
+                    if used.calls != reply.usage.calls:
+                        used = replace(used, calls=reply.usage.calls)
                     ticket.partial, counted = used, True
                     if not given:
                         raise Malformed(f"{model.name} answered without a text")

@@ -74,8 +74,8 @@ _SECRET = re.compile(
 _PLAIN_VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{0,15})*")
 
 
-def read_config(path: str | Path) -> Config:
-    """Read and check a file.
+def read_config(path: str | Path, **over: Any) -> Config:
+    """Read and check a file; ``over`` are fields of ``[server]`` that go before those of the file.
 
     Raises ``BadInput`` where it cannot be read, and ``SpecError`` with the line and a caret for each
     thing that is wrong in it.
@@ -89,12 +89,12 @@ def read_config(path: str | Path) -> Config:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise BadInput(f"{path}:{line}: this is not UTF-8") from None
-    return read_text(text, str(path))
+    return read_text(text, str(path), **over)
 
 
-def read_text(text: str, where: str) -> Config:
+def read_text(text: str, where: str, **over: Any) -> Config:
     """``read_config`` of a text; ``where`` is what errors call it."""
-    return _Reading(text.replace("\r\n", "\n"), where).config()
+    return _Reading(text.replace("\r\n", "\n"), where).config(over)
 
 
 def quick(
@@ -222,7 +222,7 @@ class _Reading:
 
     # -- the file --------------------------------------------------------------------------------
 
-    def config(self) -> Config:
+    def config(self, over: Mapping[str, Any]) -> Config:
         """The whole; raises ``SpecError``."""
         try:
             values = tomllib.loads(self.text)
@@ -234,6 +234,10 @@ class _Reading:
             raise self.error() from None
         tables = self._tables(values)
         server = self._server(tables["server"])
+        if server is not None and over:
+            server = dataclasses.replace(server, **over)
+            if server.strategy is not None:
+                registry.build(server.strategy, "strategy")
         if not tables["models"] and not self.errors:
             self.wrong((), "no models: write [models.NAME] with upstreams, or with a spec")
         models = {n: self._model(n, table) for n, table in tables["models"].items()}

@@ -451,7 +451,11 @@ class OpenAIModel:
             g.text + "".join(str(v) for k, v in g.extra.items() if k in WRITTEN)
             for g in generations
         ]
-        own = sum(_own(text, request.max_tokens) for text in wrote)
+        own = sum(
+            # without logprobs a generation's tokens are this estimate already
+            g.tokens if text == g.text and g.logprob is None else _own(text, request.max_tokens)
+            for text, g in zip(wrote, generations, strict=True)
+        )
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else None
         prompt, written = count(usage, "prompt_tokens") or None, count(usage, "completion_tokens")
         wrong = prompt is None or written is None
@@ -466,14 +470,12 @@ class OpenAIModel:
             prompt, written, cached=cached, reasoning=reasoning, estimated=wrong
         )
         if len(generations) == 1:
-            generations = [replace(generations[0], tokens=written)]
+            generations = [_counting(generations[0], written)]
         else:
             shares = np.array([max(g.tokens, 1) for g in generations], dtype=np.float64)
             cuts = np.floor(np.cumsum(shares) / shares.sum() * written + 1e-9)
             counts = np.diff(np.concatenate([[0.0], cuts]))
-            generations = [
-                replace(g, tokens=int(t)) for g, t in zip(generations, counts, strict=True)
-            ]
+            generations = [_counting(g, int(t)) for g, t in zip(generations, counts, strict=True)]
         return Reply(tuple(generations), total, tuple(notes))
 
     def _generation(self, choice: Mapping[str, Any], request: Request) -> Generation:
@@ -533,6 +535,13 @@ def _tops(entries: Mapping[str, Any], k: int) -> Floats | None:
             for place in entries.get("top_logprobs") or ()
         ]
     return falling(rows, k) if k and any(rows) else None
+
+
+def _counting(g: Generation, tokens: int) -> Generation:
+    """The generation with its share of the counted tokens; ``replace`` takes ten times as long."""
+    return Generation(
+        g.text, tokens, g.finish, g.stopped_by, g.logprob, g.logprobs, g.extra, g.top_logprobs
+    )
 
 
 def _own(text: str, max_tokens: int) -> int:

@@ -580,3 +580,13 @@ def test_settings_check_themselves():
         ModelConfig("m")
     with pytest.raises(BadInput, match="name of a variable of the environment"):
         Upstream("http://h/v1", key_env="a-b")
+
+
+def test_the_command_line_goes_before_the_file() -> None:
+    text = '[server]\nhost = "0.0.0.0"\nport = 1\n[models.m]\nspec = "fly"\n'
+    with pytest.raises(SpecError, match="new-key"):
+        read_text(text, "g.toml")
+    config = read_text(text, "g.toml", host="127.0.0.1", port=9)
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 9)
+    with pytest.raises(BadInput, match="self_consistency"):
+        read_text(text, "g.toml", host="127.0.0.1", strategy="self_consistensy")
