@@ -104,31 +104,38 @@ def stream(process: Process, contender: Contender | None, args: argparse.Namespa
 
 
 def profile(args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Where our own CPU time goes at 64 clients: shares of packages, by cProfile."""
+    """Where our own CPU time goes at 64 clients: shares of packages, by cProfile, less the start."""
     found = {}
     for contender in peers.CONTENDERS[:3]:
-        with tempfile.TemporaryDirectory() as folder:
-            file = str(Path(folder) / "profile")
-
-            def watched(cache: Path, upstream: str, port: int, file: str = file) -> list[str]:
-                python, *rest = peers.ours(cache, upstream, port)
-                return [python, "-m", "cProfile", "-o", file, *rest]
-
-            with (
-                peers.mock(refuse_n=contender.refuse_n) as upstream,
-                peers.started(
-                    replace(contender, command=watched), args.cache, upstream.url
-                ) as ours,
-            ):
-                load(ours, dict(contender.body), 64, seconds=2 * args.seconds)
-                ours.child.terminate()
-                ours.child.wait(30)
-            found[contender.name] = shares(file)
+        idle, busy = (profiled(contender, args, load) for load in (0.0, 3 * args.seconds))
+        busy.subtract(idle)
+        total = sum(v for v in busy.values() if v > 0)
+        found[contender.name] = {k: v / total for k, v in busy.most_common(12) if v > 0}
     return found
 
 
-def shares(file: str) -> dict[str, float]:
-    """The share of each package in a profile; what is built in counts where it is called."""
+def profiled(contender: Contender, args: argparse.Namespace, seconds: float) -> Counter[str]:
+    """CPU seconds by package of a gateway that is started, driven for a while and ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "profile")
+
+        def watched(cache: Path, upstream: str, port: int) -> list[str]:
+            python, *rest = peers.ours(cache, upstream, port)
+            return [python, "-m", "cProfile", "-o", file, *rest]
+
+        with (
+            peers.mock(refuse_n=contender.refuse_n) as upstream,
+            peers.started(replace(contender, command=watched), args.cache, upstream.url) as ours,
+        ):
+            if seconds:
+                load(ours, dict(contender.body), 64, seconds=seconds)
+            ours.child.terminate()
+            ours.child.wait(60)
+        return times_of(file)
+
+
+def times_of(file: str) -> Counter[str]:
+    """Seconds by package in a profile; what is built in counts where it is called."""
     times: Counter[str] = Counter()
     for (where, _, name), told in pstats.Stats(file).stats.items():  # type: ignore[attr-defined]
         if where == "~" and ("poll" in name or "run_until" in name):
@@ -138,8 +145,7 @@ def shares(file: str) -> dict[str, float]:
             continue
         for (caller, _, _), part in told[4].items():
             times[package(caller)] += part[2]
-    total = sum(times.values())
-    return {name: value / total for name, value in times.most_common(12)}
+    return times
 
 
 def package(where: str) -> str:

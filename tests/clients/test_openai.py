@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.clients.conftest import SUM, VOTE, billed, run_shown, sum_of
+from tests.clients.conftest import SUM, VOTE, billed, run_shown, serving, sum_of
 
 openai = pytest.importorskip("openai", reason="openai is not installed: make test-clients")
 pydantic = pytest.importorskip("pydantic", reason="pydantic comes with openai")
@@ -298,6 +298,77 @@ def test_fly_gains_by_votes(fly):
     assert done.choices[0].message.content == again.choices[0].message.content
     assert done.usage == again.usage
     assert "".join(pieces)
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+SETTINGS = """
+[server]
+store = "store.db"
+
+[models.m]
+upstreams = ["{url}"]
+
+[models.other]
+upstreams = ["{url}"]
+
+[aliases.careful]
+model = "m"
+strategy = "{vote}"
+budget = "tokens=2k"
+"""
+
+
+@pytest.fixture(scope="module")
+def keyed(_behind, tmp_path_factory):
+    """A gateway that wants keys: one for two names and votes alone, one that may ask but once."""
+    keys = pytest.importorskip(
+        "outthink.gateway.keys", reason="the gateway needs the extra [gateway]"
+    )
+    folder = tmp_path_factory.mktemp("keyed")
+    narrow, narrowed = keys.new_key("narrow")
+    once, bounded = keys.new_key("once")
+    limits = 'models = ["m", "careful"]\nstrategies = ["greedy", "self_consistency"]\n'
+    lines = SETTINGS.format(url=_behind.url, vote=VOTE) + keys.toml_of(narrowed) + limits
+    (folder / "gateway.toml").write_text(
+        lines + keys.toml_of(bounded) + "requests_per_minute = 1\n"
+    )
+    with serving(folder, "--config", "gateway.toml") as made:
+        yield made, narrow, once
+
+
+def test_a_key_opens_what_it_may(keyed, upstream):
+    gateway, narrow, _ = keyed
+    with openai.OpenAI(base_url=gateway.url, api_key=narrow, max_retries=0) as client:
+        assert [model.id for model in client.models.list()] == ["m", "careful"]
+        done = client.chat.completions.create(model="careful", messages=SUM)
+        assert done.choices[0].message.content.endswith("The answer is 42.")
+        assert done.outthink["strategy"] == VOTE
+        for model in ("other", "tournament(n=2)@m"):
+            with pytest.raises(openai.PermissionDeniedError):
+                client.chat.completions.create(model=model, messages=SUM)
+    assert narrow not in gateway.said()
+    assert not any(narrow in str(call.headers) for call in upstream.book.calls)
+
+
+def test_no_key_and_a_wrong_one(keyed, upstream):
+    gateway, narrow, _ = keyed
+    for key in ("none", f"{narrow[:-1]}{'b' if narrow[-1] == 'a' else 'a'}"):
+        with (
+            openai.OpenAI(base_url=gateway.url, api_key=key, max_retries=0) as client,
+            pytest.raises(openai.AuthenticationError),
+        ):
+            client.chat.completions.create(model="m", messages=SUM)
+    assert upstream.book.total()["calls"] == 0
+
+
+def test_a_limit_says_when_to_come_again(keyed):
+    gateway, _, once = keyed
+    with openai.OpenAI(base_url=gateway.url, api_key=once, max_retries=0) as client:
+        with pytest.raises(openai.RateLimitError) as caught:
+            for _ in range(3):  # the second at the latest, unless a minute begins
+                client.chat.completions.create(model="m", messages=SUM)
+        assert 1 <= int(caught.value.response.headers["retry-after"]) <= 60
 
 
 # -- errors ----------------------------------------------------------------------------------------

@@ -121,13 +121,15 @@ def test_two_workers_share_limits_and_one_may_die(tmp_path: Path) -> None:
         with served(tmp_path, "--config", str(file)) as gate:
             with httpx.Client(headers=auth) as client:
                 body = {"model": "smart", "messages": ADD}
-                statuses = []
+                statuses, minute = [], time.time() // 60
                 for _ in range(60):
                     found = httpx.post(gate.url + "/chat/completions", json=body, headers=auth)
                     statuses.append(found.status_code)
-                assert statuses.count(200) == 40  # of two workers together, within one minute
-                assert set(statuses) == {200, 429}
-                assert 1 <= int(found.headers["retry-after"]) <= 60
+                if time.time() // 60 == minute:  # of two workers together
+                    assert statuses.count(200) == 40
+                    assert set(statuses) == {200, 429}
+                    assert 1 <= int(found.headers["retry-after"]) <= 60
+                assert statuses.count(200) >= 40
                 assert client.get(gate.url + "/models").status_code == 200
             assert ask(gate.url).status_code == 401
             file.write_text(CONFIG.format(n=5, **facts).replace("= 40", "= 4000"))
