@@ -37,7 +37,7 @@ from tests.gateway.upstream import hostile  # noqa: E402
 FILES = ["tests/api_resources/chat/test_completions.py", "tests/api_resources/test_models.py"]
 CHOSEN = "create or ((list or retrieve) and (TestModels or TestAsyncModels))"
 #: no wider than need be
-SMALL: dict[str, Any] = {"n": 4, "branch": 2, "length": 2, "m": 2}
+SMALL: dict[str, Any] = {"n": 4, "branch": 2, "length": 2, "m": 2, "max_steps": 2}
 #: the verifier of those that need one: it runs here, and scores any text
 JUDGE = "prm"
 #: what no server gives over HTTP

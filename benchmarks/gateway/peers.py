@@ -66,7 +66,7 @@ def its_hub(cache: Path, upstream: str, port: int) -> list[str]:
 
 def litellm(cache: Path, upstream: str, port: int) -> list[str]:
     model = {"model": "openai/m", "api_base": upstream, "api_key": "k"}
-    config = cache / f"litellm-{port}.json"  # JSON is YAML too
+    config = cache / "litellm.json"  # JSON is YAML too
     config.write_text(
         json.dumps({"model_list": [{"model_name": "m", "litellm_params": model}]}), "utf-8"
     )

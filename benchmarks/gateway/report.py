@@ -82,21 +82,21 @@ def profile(shares: dict[str, dict[str, float]]) -> str:
     )
 
 
-def bars(axis: Any, names: list[str], values: list[float], title: str, digits: int = 0) -> None:
-    """Horizontal bars on a logarithm, the value at each."""
-    kinds = [
-        "bare" if n == BARE else "outthink" if n.startswith("outthink") else "peer" for n in names
-    ]
-    axis.barh(names, values, color=[COLOURS[kind] for kind in kinds])
+def dots(axis: Any, names: list[str], values: list[float], title: str, digits: int = 0) -> None:
+    """A dot for each on a logarithm, the value beside it."""
+    least = min(v for v in values if v > 0) / 3
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        kind = "bare" if name == BARE else "outthink" if name.startswith("outthink") else "peer"
+        axis.hlines(place, least, value, color="#DDDDDD", linewidth=1)
+        axis.plot(value, place, "o", color=COLOURS[kind], markersize=5)
+        axis.text(value * 1.25, place, shown(value, digits), va="center", fontsize=7)
+    axis.set_yticks(range(len(names)), names)
     axis.set_xscale("log")
+    axis.set_xlim(least, max(values) * 8)
     axis.invert_yaxis()
     axis.set_title(title, loc="left", fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=7)
-    least = min(v for v in values if v > 0)
-    axis.set_xlim(least / 3, max(values) * 8)
-    for i, value in enumerate(values):
-        axis.text(value * 1.1, i, shown(value, digits), va="center", fontsize=7)
 
 
 def draw(results: dict[str, Any], file: Path) -> None:
@@ -106,16 +106,16 @@ def draw(results: dict[str, Any], file: Path) -> None:
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     axes = figure.subplots(2, 2)
     names = [n for n in rates if rates[n]["rps@64"] > 0]
-    bars(axes[0][0], names, [rates[n]["rps@64"] for n in names], "requests/s, 64 clients")
+    dots(axes[0][0], names, [rates[n]["rps@64"] for n in names], "requests/s, 64 clients")
     gates = [n for n in names if n != BARE]
     base = rates[BARE]["p50_ms@1"]
     added = [max(rates[n]["p50_ms@1"] - base, 0.01) for n in gates]
-    bars(axes[0][1], gates, added, "added milliseconds, 1 client", 2)
+    dots(axes[0][1], gates, added, "added milliseconds, 1 client", 2)
     votes = [n for n in walls if "votes" in n and walls[n]["p50_ms@64"] > 0] + [BARE]
-    bars(
+    dots(
         axes[1][0], votes, [walls[n]["p50_ms@64"] for n in votes], "ms, 64 clients, 200 ms upstream"
     )
-    bars(axes[1][1], gates, [rates[n]["rss_mb"] for n in gates], "resident megabytes")
+    dots(axes[1][1], gates, [rates[n]["rss_mb"] for n in gates], "resident megabytes")
     figure.savefig(file, dpi=150, metadata={"Software": None})
 
 

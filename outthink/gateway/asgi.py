@@ -18,6 +18,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
+#: seconds that a body may take to come
+BODY_SECONDS = 60.0
 JSON = (b"content-type", b"application/json")
 EVENTS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -77,7 +79,13 @@ class Call:
                 f"the content type is {kind[:60] or 'missing'}: send 'Content-Type: application/json'",
                 code="unsupported_media_type",
             )
-        raw = await self.body(most)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                raw = await self.body(most)
+        except TimeoutError:
+            raise Fault(
+                408, f"the body took more than {BODY_SECONDS:g} s to come", code="body_too_slow"
+            ) from None
         try:
             return orjson.loads(raw), raw
         except ValueError as error:

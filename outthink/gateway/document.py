@@ -99,7 +99,7 @@ SAMPLING: Schema = {
 }
 SEVERAL: Schema = {
     "n": _maybe("integer", "Distinct answers of the strategy, best first.", minimum=1, maximum=128),
-    "stop": _any(_text(), _list(_text(), maxItems=16), _typed("null")),
+    "stop": _any(_text(), _list(_text()), _typed("null")),
     "seed": _maybe("integer", "Each sample draws with a seed of its own, derived from this one."),
     "stream_options": _any(_ref("StreamOptions"), _typed("null")),
 }
@@ -116,6 +116,7 @@ def _tools() -> Schema:
         ("name",),
     )
     tool = _object({"type": {"const": "function"}, "function": function}, ("type", "function"))
+    custom = _object({"type": {"const": "custom"}, "custom": _typed("object")}, ("type", "custom"))
     choice = _object(
         {"type": _text(), "function": _object({"name": _text()}, ("name",))}, ("type",)
     )
@@ -128,7 +129,7 @@ def _tools() -> Schema:
         ("id", "type"),
     )
     return {
-        "Tool": tool,
+        "Tool": _any(tool, custom),
         "ToolChoice": _any(_text(enum=["none", "auto", "required"]), choice),
         "ToolCall": call,
     }
@@ -366,8 +367,8 @@ def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
 
-def _refusals(*but: str) -> Schema:
-    return {s: _ref(f"Refused{s}", "responses") for s in REFUSALS if s not in but}
+def _refusals(*statuses: str) -> Schema:
+    return {s: _ref(f"Refused{s}", "responses") for s in statuses}
 
 
 def _post(name: str, asked: str, given: str, events: str, summary: str) -> Schema:
@@ -383,7 +384,7 @@ def _post(name: str, asked: str, given: str, events: str, summary: str) -> Schem
         "summary": summary,
         "parameters": [_ref(f"wish-{header}", "parameters") for header in WISHES],
         "requestBody": {"required": True, "content": _json(_ref(asked))},
-        "responses": {"200": done, **_refusals()},
+        "responses": {"200": done, **_refusals(*REFUSALS)},
         "security": [{"bearer": []}, {}],
     }
 
@@ -394,10 +395,7 @@ def _get(name: str, summary: str, content: Schema, *refused: str, open_: bool = 
     return {
         "operationId": name,
         "summary": summary,
-        "responses": {
-            "200": told,
-            **{s: _ref(f"Refused{s}", "responses") for s in sorted({*common, *refused})},
-        },
+        "responses": {"200": told, **_refusals(*sorted({*common, *refused}))},
         "security": [] if open_ else [{"bearer": []}, {}],
     }
 
@@ -411,6 +409,8 @@ def _of(name: str, description: str, operation: Schema) -> Schema:
 def _paths() -> Schema:
     plain = {"text/plain": {"schema": _text()}}
     state = _json(_typed("object"))
+    ready = _get("ready", "Requests are taken.", state, open_=True)
+    ready["responses"]["503"] = {"description": "They are not: it is going down.", "content": state}
     end = 'then `data: [DONE]`; an error ends the stream as `data: {"error": ...}`.'
     chunks = f"`data: ` with a ChatChunk each, {end}"
     return {
@@ -439,7 +439,7 @@ def _paths() -> Schema:
             _get("run", "A run, for the key that made it.", _json(_ref("Run")), "404"),
         ),
         "/healthz": {"get": _get("alive", "The process lives.", state, open_=True)},
-        "/readyz": {"get": _get("ready", "Requests are taken.", state, open_=True)},
+        "/readyz": {"get": ready},
         "/metrics": {"get": _get("metrics", "Metrics in Prometheus' form.", plain)},
         "/openapi.json": {"get": _get("document", "This document.", state, open_=True)},
     }  # fmt: skip

@@ -9,7 +9,7 @@ what is no answer at all (HTML, half a body, an error with status 200) is told a
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -208,8 +208,8 @@ class Passing:
 
     # -- streams ---------------------------------------------------------------------------------
 
-    async def stream(self, opened: Callable[[], None]) -> AsyncGenerator[bytes, None]:
-        """The events of the upstream's stream as bytes, each part as it comes; ``opened`` at the first.
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The events of the upstream's stream as bytes, each part as it comes.
 
         The usage is asked for in any case and shown where the client asked.  Raises ``Fault`` or a
         ``ModelError``; of a stream that breaks off after its beginning too.
@@ -233,12 +233,10 @@ class Passing:
                 rest += part
                 kept, rest = self._events(rest)
                 if kept:
-                    opened()
                     yield kept
             if rest.strip():
                 kept, _ = self._events(rest + b"\n\n")
                 if kept:
-                    opened()
                     yield kept
         if not self.whole:
             raise Malformed(f"{self.server.host}: the stream broke off")

@@ -168,7 +168,7 @@ def test_a_server_without_stream_options_streams_all_the_same():
 
 def test_what_one_sample_could_not_give_others_do():
     with (
-        hostile(fault="refuse_n+400@5", right=1.0) as up,
+        hostile(fault="refuse_n+400@5", latency=0.1) as up,
         running(config_of(up.url, retries=0)) as gate,
     ):
         status, _, text = post(gate.url, body("#id=p 3 + 4", "self_consistency(n=8)@m"))

@@ -90,7 +90,7 @@ class Habits:
 
     id: str = ""  # whose call this is in the books
     fault: str = ""
-    latency: float = 0.0  # seconds before the first byte
+    latency: float = 0.0  # seconds before the first byte; refusals come at once
     pace: float = 0.0  # seconds between the tokens of a stream
     words: int = 13  # of an answer
     right: float = 1.0  # probability that an answer is right; wrong ones spread over ten values
@@ -416,32 +416,14 @@ class Connection(asyncio.Protocol):
             else f"{server.seed}/{len(self.book.calls)}"
         )
         call.faults = faults = server.faults(habits, number, random.Random(f"{own}/fault"))
-        if server.room is not None and self.book.in_flight > server.room:
-            return self.refuse(call, 429, "too many at once", _later(habits))
+        if self.refused(call, habits, faults):
+            return None  # at once, as servers do
         if habits.latency:
             await asyncio.sleep(habits.latency)
-        if server.key is not None and call.headers.get("authorization") != f"Bearer {server.key}":
-            return self.refuse(call, 401, "Incorrect API key provided")
-        if call.path not in ("/v1/chat/completions", "/v1/completions"):
-            return self.refuse(call, 404, f"no such path: {call.path}")
-        if not body or not (body.get("messages") or "prompt" in body):
-            return self.refuse(call, 400, "no messages")
         for status in filter(str.isdigit, faults):
-            later = _later(habits) if status in ("429", "503") else {}
+            later = _later(habits) if status == "503" else {}
             return self.refuse(call, int(status), f"told to answer {status}", later)
-        if "refuse" in faults:
-            return self.refuse(call, 400, "we do not like this")
-        if "echo" in faults:
-            return self.refuse(call, 400, f"what is {call.headers.get('authorization')}?")
-        if "redirect" in faults:
-            call.status = 307
-            return self.send(307, b"", {"Location": habits.elsewhere})
-        for name in faults & REFUSED.keys():
-            if REFUSED[name][0] in body:
-                return self.refuse(call, 400, REFUSED[name][1])
         n = int(body.get("n") or 1)
-        if "refuse_n" in faults and n > 1:
-            return self.refuse(call, 400, f"n={n}: only n = 1 is supported")
         if "reset" in faults:
             self.reset()
         if "hang" in faults:
@@ -480,6 +462,35 @@ class Connection(asyncio.Protocol):
             return await self.stream(call, habits, said, usage)
         call.completion = written
         return await self.whole(call, said, usage)
+
+    def refused(self, call: Call, habits: Habits, faults: frozenset[str]) -> bool:
+        """Send a refusal where the request deserves one, or is to get one."""
+        server, body = self.server, call.body
+        why: tuple[int, str] | None = None
+        if server.room is not None and self.book.in_flight > server.room:
+            why = 429, "too many at once"
+        elif server.key is not None and call.headers.get("authorization") != f"Bearer {server.key}":
+            why = 401, "Incorrect API key provided"
+        elif call.path not in ("/v1/chat/completions", "/v1/completions"):
+            why = 404, f"no such path: {call.path}"
+        elif not body or not (body.get("messages") or "prompt" in body):
+            why = 400, "no messages"
+        elif found := [int(f) for f in faults if f.isdigit() and f < "500"]:
+            why = found[0], f"told to answer {found[0]}"
+        elif "refuse" in faults:
+            why = 400, "we do not like this"
+        elif "echo" in faults:
+            why = 400, f"what is {call.headers.get('authorization')}?"
+        elif "refuse_n" in faults and (n := int(body.get("n") or 1)) > 1:
+            why = 400, f"n={n}: only n = 1 is supported"
+        elif found := [name for name in faults & REFUSED.keys() if REFUSED[name][0] in body]:
+            why = 400, REFUSED[found[0]][1]
+        if why is not None:
+            self.refuse(call, *why, _later(habits) if why[0] == 429 else {})
+        elif "redirect" in faults:
+            call.status = 307
+            self.send(307, b"", {"Location": habits.elsewhere})
+        return bool(call.status)
 
     async def whole(self, call: Call, said: list[Said], usage: Any) -> None:
         """Send an answer in one piece."""
