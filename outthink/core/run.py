@@ -964,6 +964,8 @@ class Run:
                         if ticket.open:
                             ticket.release()
             made += sum(counts)
+            if not sum(counts) and any(isinstance(f, Refused) for f in failures):
+                break  # what is asked next would be refused as well
             pending = sorted([*again, *pending], key=lambda job: job.node)
         if self._reason is not None:  # ended while nothing was under way
             self.limit = self.limit or self._reason
@@ -1331,9 +1333,7 @@ def lasting(error: BaseException) -> bool:
     """Does this error of one call leave those beside it worth their while?"""
     if isinstance(error, BudgetExhausted):
         return error.limit != "store"
-    return isinstance(error, ModelError) and not isinstance(
-        error, (NotAuthorised, NoSuchModel, Refused)
-    )
+    return isinstance(error, ModelError) and not isinstance(error, (NotAuthorised, NoSuchModel))
 
 
 @contextlib.contextmanager

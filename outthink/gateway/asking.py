@@ -204,8 +204,7 @@ class Asking:
             passing.failed(worked=bool(getattr(error, "worked", False)))
             raise
         finally:
-            passing.settle()
-            self.usage = passing.usage or Usage()
+            self.usage = passing.settle()
 
     def _limited(self, asked: Asked) -> bool:
         """Does a limit bind that a pass-through must keep to, beside the deadline?"""
@@ -221,6 +220,8 @@ class Asking:
             one = Passing(self.plan, asked, orjson.dumps(asked.body), self.form.path)
             async with self._sending(one):
                 done = orjson.loads(await one.answer())
+                if one.usage is not None and one.usage.estimated:
+                    done["usage"] = chat.usage_of(one.usage)
         else:
             done = await self._done(asked, None)
         self.call.extra += self._headers(self.usage, done.get("outthink"))
@@ -325,9 +326,10 @@ class Asking:
 
     async def _chunks_passed(self, asked: Asked, queue: asyncio.Queue[Any]) -> None:
         """The upstream's own chunks, for a form that translates them."""
-        body = {**asked.body, "stream_options": {"include_usage": True}}
-        asked = replace(asked, include_usage=True, body=body)
+        body = {k: v for k, v in asked.body.items() if k != "stream_options"}
+        asked = replace(asked, include_usage=False, body=body)
         one = Passing(self.plan, asked, orjson.dumps(body), self.form.path)
+        head: dict[str, Any] = {}
         async with self._sending(one):
             stream = one.stream()
             async with contextlib.aclosing(stream):
@@ -335,7 +337,15 @@ class Asking:
                     for line in part.splitlines():
                         data = line[5:].strip()
                         if line.startswith(b"data:") and data != b"[DONE]":
-                            await queue.put(("chunk", orjson.loads(data)))
+                            chunk = orjson.loads(data)
+                            chunk.pop("usage", None)  # the true one comes at the end
+                            if chunk.get("choices"):
+                                head = {k: v for k, v in chunk.items() if k != "choices"}
+                                await queue.put(("chunk", chunk))
+            used = one.settle()
+            facts = {"run": self.run, "calls": used.calls, "estimated": used.estimated}
+            last = {**head, "choices": [], "usage": chat.usage_of(used), "outthink": facts}
+            await queue.put(("chunk", last))
 
     async def _pieces(self, queue: asyncio.Queue[Any]) -> AsyncIterator[dict[str, Any]]:
         """What the queue has, until its end; an error is raised where nothing was sent yet."""

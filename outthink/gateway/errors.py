@@ -116,7 +116,9 @@ def _upstream(error: ModelError) -> tuple[int, str]:
     if isinstance(error, NotAuthorised):
         return status or 401, "upstream_unauthorized"
     if isinstance(error, NoSuchModel):
-        return (404 if status is None or status < 400 else status), "upstream_not_found"
+        # an upstream that sends elsewhere is set up wrongly: its key is sent nowhere else
+        moved = status is not None and status < 400
+        return (502, "upstream_moved") if moved else (status or 404, "upstream_not_found")
     if isinstance(error, Refused):
         return status or 400, "upstream_refused"
     if isinstance(error, TimedOut):

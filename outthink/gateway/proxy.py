@@ -27,6 +27,8 @@ from outthink.models._server import Endpoint, Server, estimate_chat, estimate_to
 if TYPE_CHECKING:
     from outthink.gateway.ledger import Account
 
+#: what an upstream's status is called, where it does not say itself
+CODES = {404: "upstream_not_found", 429: "upstream_rate_limited", 504: "upstream_timeout"}
 #: bytes of an answer that are read at most
 MOST = 1 << 26
 #: bytes of an upstream's error that are read at most
@@ -48,7 +50,8 @@ class Passing:
     usage: Usage | None = None
     #: pieces of text that were seen in a stream, a token or more each
     seen: int = 0
-    #: did the stream come to its end?
+    #: did anything go to an upstream, and did its stream come to an end?
+    sent: bool = False
     whole: bool = False
     _changes: dict[str, Any] | None = None
 
@@ -94,6 +97,7 @@ class Passing:
 
     def content(self, endpoint: Endpoint) -> bytes:
         """The body for an endpoint."""
+        self.sent = True
         name = endpoint.model or self.resolved.served.name
         changes = dict(self._changes or {})
         if name != self.asked.model:
@@ -102,12 +106,19 @@ class Passing:
             return self.raw
         return orjson.dumps({**self.asked.body, **changes})
 
-    def settle(self) -> None:
-        """Close the claim at what it cost, as far as that is known."""
+    def settle(self) -> Usage:
+        """Close the claim at what it cost, as far as that is known.
+
+        A stream that was left costs what was seen of it, a whole answer what it may have cost at most.
+        """
+        if self.usage is None:
+            whole = self.ticket is not None and not self.asked.stream
+            most = self.ticket.cost if whole and self.ticket is not None else None
+            known = self._guess() if most is None else replace(most, estimated=True)
+            self.usage = known if self.sent else Usage()
         if self.ticket is not None and self.ticket.open:
-            usage = self.usage or self._guess()
-            self.usage = usage
-            self.ticket.settle(usage)
+            self.ticket.settle(self.usage)
+        return self.usage
 
     def failed(self, worked: bool) -> None:
         """Close the claim of a call that gave nothing; ``worked``: it may have cost its most."""
@@ -136,9 +147,10 @@ class Passing:
         choices = data.get("choices")
         if not isinstance(choices, list) or not choices:
             raise Malformed(f"{self.server.host}: an answer without choices")
+        texts = [_text(c) for c in choices]
         self.usage = self._usage(data.get("usage"))
-        if self.usage is None:
-            self.seen = sum(estimate_tokens(_text(c)) for c in choices)
+        if self.usage is None or self.usage.completion_tokens < sum(map(_least, texts)):
+            self.seen = sum(map(estimate_tokens, texts))
             self.usage = self._guess()
         return raw
 
@@ -180,10 +192,11 @@ class Passing:
             v if isinstance(v, str) else None for v in (kept.get("code"), kept.get("param"))
         )
         fault = Fault(
-            status if status >= 400 else 502,
+            status if status >= 400 else 502,  # one that sends elsewhere is set up wrongly
             f"{self.server.host} says {status}: {told}",
             type="upstream_error" if status >= 500 else None,
-            code=code or ("upstream_rate_limited" if status == 429 else "upstream_refused"),
+            code=code
+            or CODES.get(status, "upstream_failed" if status >= 500 else "upstream_refused"),
             param=param,
         )
         if wait:
@@ -194,7 +207,7 @@ class Passing:
         if not isinstance(told, dict):
             return None
         prompt, written = told.get("prompt_tokens"), told.get("completion_tokens") or 0
-        if not isinstance(prompt, int) or not isinstance(written, int) or min(prompt, written) < 0:
+        if not isinstance(prompt, int) or not isinstance(written, int) or prompt < 1 or written < 0:
             return None
         held, thought = (
             told.get(f"{name}_tokens_details") or {} for name in ("prompt", "completion")
@@ -211,16 +224,33 @@ class Passing:
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The events of the upstream's stream as bytes, each part as it comes.
 
-        The usage is asked for in any case and shown where the client asked.  Raises ``Fault`` or a
-        ``ModelError``; of a stream that breaks off after its beginning too.
+        The usage is asked for in any case, unless the server does not know how, and shown where the
+        client asked.  Raises ``Fault`` or a ``ModelError``; of a stream that breaks off after its
+        beginning too.
         """
-        if not self.asked.include_usage:
+        told = self.resolved.served.silent or self.asked.include_usage
+        if not told:
+            try:
+                async for part in self._streamed(ask=True):
+                    yield part
+                return
+            except Fault as fault:
+                if fault.status != 400 or "stream_options" not in fault.message:
+                    raise
+                self.resolved.served.silent = True
+        async for part in self._streamed(ask=False):
+            yield part
+
+    async def _streamed(self, ask: bool) -> AsyncGenerator[bytes, None]:
+        if ask:
             self._change(
                 stream_options={
                     **(self.asked.body.get("stream_options") or {}),
                     "include_usage": True,
                 }
             )
+        elif self._changes:
+            self._changes.pop("stream_options", None)
         async with self.server.exchange(self.path, self.content) as answer:
             if answer.status != 200:
                 raise await self._refusal(answer)
@@ -240,6 +270,8 @@ class Passing:
                     yield kept
         if not self.whole:
             raise Malformed(f"{self.server.host}: the stream broke off")
+        if self.usage is not None and self.usage.completion_tokens < self.seen // 2:
+            self.usage = self._guess()  # a piece is a token or more
 
     def _events(self, data: bytes) -> tuple[bytes, bytes]:
         """The whole events that are to go on, and the beginning of the next one."""
@@ -253,30 +285,27 @@ class Passing:
         return b"".join(out), data[at:]
 
     def _goes_on(self, event: bytes) -> bool:
-        if b'"usage"' in event and b"prompt_tokens" in event:
-            told = _data(event)
-            if told is not None:
-                self.usage = self._usage(told.get("usage")) or self.usage
-                if not told.get("choices") and not self.asked.include_usage:
-                    return False
-        if b'"choices"' in event:
-            self.seen += 1
-            if (
-                not self.whole
-                and b'"finish_reason"' in event
-                and b'"finish_reason":null' not in event
-            ):
-                told = _data(event) or {}
-                self.whole = any(
-                    isinstance(c, dict) and c.get("finish_reason")
-                    for c in told.get("choices") or ()
-                )
-        elif b"[DONE]" in event:
+        """Look at an event; does the client want it?  Raises for what is none, and for an error."""
+        if b"data:" not in event:
+            return True  # a comment
+        if b"[DONE]" in event:
             self.whole = True
-        elif b'"error"' in event and (told := _data(event)) and told.get("error"):
+            return True
+        told = _data(event)
+        if told is None:
+            raise Malformed(f"{self.server.host}: a broken event in the stream")
+        if told.get("error"):
             raise Fault(
                 502, f"{self.server.host}: {self.server.told(told)}", code="upstream_failed"
             )
+        choices = told.get("choices")
+        if isinstance(choices, list) and choices:
+            self.seen += 1
+            ends = [isinstance(c, dict) and bool(c.get("finish_reason")) for c in choices]
+            self.whole = self.whole or any(ends)
+        if told.get("usage"):
+            self.usage = self._usage(told["usage"]) or self.usage
+            return bool(choices) or self.asked.include_usage
         return True
 
 
@@ -285,6 +314,11 @@ def spent(limit: str, account: Account | None) -> Fault:
     if account is not None and account.shortage is not None:
         return account.shortage
     return exhausted(limit)
+
+
+def _least(text: str) -> int:
+    """Fewer tokens than this a text cannot have: nearly every word is one or more."""
+    return len(text.split()) // 2
 
 
 def _text(choice: Any) -> str:

@@ -69,6 +69,8 @@ class Served:
     model: Model
     session: Session
     server: Server | None
+    #: does the server refuse to be asked for the usage of a stream?
+    silent: bool = False
 
 
 @dataclass(frozen=True)

@@ -396,19 +396,24 @@ class OpenAIModel:
         if finish is None:
             raise Unreachable(f"{self.host}: the stream broke off")
         whole = {"message": {"content": text, **said}, "finish_reason": finish, **stopped_by}
+        written = count(usage, "completion_tokens")
+        less = written is not None and written < seen
+        if less and isinstance(usage, dict):
+            usage = {**usage, "completion_tokens": seen}
         reply = self._reply({"choices": [whole], "usage": usage}, request)
         ticket.partial = None
-        if seen > reply.usage.completion_tokens:
+        if less or seen > reply.usage.completion_tokens:
+            most = max(seen, reply.usage.completion_tokens)
             reply = replace(
                 reply,
                 usage=self.price.usage(
                     reply.usage.prompt_tokens,
-                    seen,
+                    most,
                     cached=reply.usage.cached_tokens,
                     reasoning=reply.usage.reasoning_tokens,
                     estimated=True,
                 ),
-                generations=(replace(reply.generations[0], tokens=seen),),
+                generations=(replace(reply.generations[0], tokens=most),),
             )
         return reply
 
@@ -459,7 +464,9 @@ class OpenAIModel:
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else None
         prompt, written = count(usage, "prompt_tokens") or None, count(usage, "completion_tokens")
         wrong = prompt is None or written is None
-        if written is not None and any(wrote) and written < max(1, own // 16):
+        # fewer tokens than half its words no text has
+        least = max(1, own // 16, sum(len(text.split()) for text in wrote) // 2)
+        if written is not None and any(wrote) and written < least:
             wrong = True
             notes.append(f"{self.name} misreports usage ({written} tokens for what it wrote)")
         if wrong or prompt is None or written is None:
