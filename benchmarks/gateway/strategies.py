@@ -1,8 +1,8 @@
-"""What each strategy does to latency and cost behind the gateway: calls, tokens and wall time in single calls.
+"""What each strategy does to latency and cost behind the gateway: calls, tokens, wall time.
 
-``python benchmarks/gateway/strategies.py`` asks the gateway, over a simulated model that takes 100 ms a call
-and writes eight steps, one question with every strategy that runs over a server, and writes ``strategies.json``
-and the table of ``docs/gateway.md``.  All figures are in units of one call of the same run.
+``python benchmarks/gateway/strategies.py`` asks the gateway, over a simulated model that takes 100 ms a
+call and writes eight steps, one question with every strategy that runs over a server, and writes
+``strategies.json`` and the table of ``docs/gateway.md``.  Figures are in units of one call of the same run.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import httpx
 
@@ -24,6 +23,7 @@ from outthink.core.registry import entries
 from outthink.gateway.config import Config, ModelConfig, ServerConfig
 from tests.gateway.running import running
 
+ROOT = Path(__file__).resolve().parents[2]
 REPEATS = 3
 MODELS = {
     "m": ModelConfig("m", spec="simulated(latency=0.1, steps=8)"),
@@ -96,10 +96,20 @@ def page(rows: list[dict[str, Any]]) -> str:
     lines = ["| strategy | wall time | calls | prompt tokens | completion tokens |",
              "|---|---:|---:|---:|---:|"]  # fmt: skip
     for row in sorted((r for r in rows if "wall" in r), key=lambda r: r["wall"]):
-        cells = (f"`{row['strategy']}`", f"{row['wall']:.1f}", row["calls"], row["prompt"], row["completion"])
+        cells = (
+            f"`{row['strategy']}`",
+            f"{row['wall']:.1f}",
+            row["calls"],
+            row["prompt"],
+            row["completion"],
+        )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     refused = ", ".join(f"`{r['strategy'].partition('(')[0]}`" for r in rows if "refused" in r)
-    lines += ["", f"Refused over a server, since they work inside the model: {refused}."] if refused else []
+    lines += (
+        ["", f"Refused over a server, since they work inside the model: {refused}."]
+        if refused
+        else []
+    )
     return "\n".join(lines) + "\n"
 
 

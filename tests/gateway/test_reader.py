@@ -447,12 +447,14 @@ def test_a_vote_of_calls_may_stop_early():
 
 def test_what_breaks_the_choice_of_tools_cannot_win() -> None:
     tools = [{"type": "function", "function": {"name": n}} for n in ("f", "g")]
-    call = lambda *names: [  # noqa: E731
-        {"id": "c", "type": "function", "function": {"name": n, "arguments": "{}"}} for n in names
-    ]
-    sample = lambda *names: Sample(
-        (0,), "7", finish="tool_calls", extra={"tool_calls": call(*names)}
-    )  # noqa: E731
+
+    def sample(*names):
+        made = [
+            {"id": "c", "type": "function", "function": {"name": n, "arguments": "{}"}}
+            for n in names
+        ]
+        return Sample((0,), "7", finish="tool_calls", extra={"tool_calls": made})
+
     text = Sample((0,), "The answer is 7.", finish="stop")
     free = ChatReader(TextReader(), tools=tools)
     must = ChatReader(TextReader(), tools=tools, choice="required")
