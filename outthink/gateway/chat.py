@@ -29,6 +29,8 @@ OWN = frozenset(
 OPTIONS = ("strategy", "budget", "trace", "progress")
 #: choices of one answer at most, as OpenAI has it
 MOST = 128
+#: characters of a model's name, and of a strategy's spec, at most
+LONGEST = 4096
 #: characters of a piece of a streamed answer, about
 PIECE = 48
 
@@ -83,6 +85,8 @@ def parse(body: Any, headers: Mapping[str, str]) -> Asked:
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         raise Fault(400, "model is missing: write the name of a model", param="model")
+    if len(model) > LONGEST:
+        raise Fault(400, f"model is longer than {LONGEST:,} characters", param="model")
     stream = _typed(body, "stream", bool, False)
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
@@ -155,6 +159,9 @@ def _options(given: Any, headers: Mapping[str, str]) -> Options:
             )
     found = {**_from_headers(headers), **{k: v for k, v in given.items() if v is not None}}
     strategy = found.get("strategy")
+    if isinstance(strategy, str) and len(strategy) > LONGEST:
+        told = f"outthink.strategy is longer than {LONGEST:,} characters"
+        raise Fault(400, told, code="invalid_strategy", param="outthink.strategy")
     if strategy is not None and not isinstance(strategy, str):
         raise _wrong("outthink.strategy", strategy, "a text such as 'self_consistency(n=8)'")
     for name in ("trace", "progress"):
