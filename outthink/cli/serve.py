@@ -85,6 +85,12 @@ def serve(
         over = {k: v for k, v in {**here, "strategy": strategy}.items() if v is not None}
         load: Any = partial(read_config, str(file), **over)
     else:
+        if upstream is not None and model is not None:
+            raise BadInput(
+                "--upstream and --model: give one; behind an upstream the model is what a request names"
+            )
+        if key_env is not None and not os.environ.get(key_env, "").strip():
+            raise BadInput(f"--key-env {key_env}: that variable is not set")
         if upstream is None and model is None:
             # the environment says both where the server is and which key belongs to it
             upstream = os.environ.get("OPENAI_BASE_URL") or None
@@ -92,6 +98,8 @@ def serve(
             model = None if upstream else "fly"
         elif key_env is None and upstream and urlsplit(upstream).hostname == OPENAI:
             key_env = OPENAI_KEY
+        if upstream is not None and not urlsplit(upstream).path.strip("/"):
+            say(f"{upstream} has no path: most servers want {upstream.rstrip('/')}/v1")
         load = partial(_quick, upstream, model, key_env, strategy, here)
     config: Config = load()
     if check:

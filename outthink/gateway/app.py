@@ -43,6 +43,8 @@ log = logging.getLogger("outthink.gateway")
 
 #: hosts by which a gateway without keys may be called: a web page can make no other name mean it
 HERE = ("localhost", "127.0.0.1", "[::1]", "::1")
+#: settings that a reload cannot change
+FIXED = ("host", "port", "workers", "store", "header_bytes", "header_seconds", "drain_seconds")
 #: seconds after which it is seen whether the configuration is a new one
 TENDED = 60.0
 #: seeded requests that are remembered, to warn where one comes again
@@ -121,6 +123,9 @@ class Gateway:
             raise
         old, self.catalog = self.catalog, fresh
         server = config.server
+        for name in FIXED:
+            if getattr(server, name) != getattr(self.config.server, name):
+                log.warning("a new %s needs a restart", name)
         self.config = config
         self.gate.concurrent, self.gate.queue = server.concurrent, server.queue
         self.gate.seconds = server.queue_seconds
@@ -149,6 +154,7 @@ class Gateway:
     def drain(self) -> None:
         """Say that no more should come."""
         self.draining = True
+        log.warning("draining: %d requests are under way", self.gate.inside)
 
     def end_runs(self) -> None:
         """End every run under way with the best answer that it has."""
@@ -207,7 +213,10 @@ class Gateway:
             return
         known = path in ("/v1/models", "/metrics") or path.startswith(("/v1/models/", "/v1/runs/"))
         if not known:
-            raise Fault(404, f"no such path: {path[:80]}", code="path_not_found")
+            hint = (
+                f"; did you mean /v1{path}?" if f"/v1{path}" in FORMS or path == "/models" else ""
+            )
+            raise Fault(404, f"no such path: {path[:80]}{hint}", code="path_not_found")
         if method not in ("GET", "HEAD"):
             raise _method("GET")
         if path == "/metrics":
@@ -223,7 +232,9 @@ class Gateway:
                 raise Fault(404, f"no model {name[:80]!r}", code="model_not_found", param="model")
             await call.reply(200, self._model(name))
         else:
-            await self._trace(call, path.removeprefix("/v1/runs/"), key)
+            # what some clients have is the id of the completion
+            run = path.removeprefix("/v1/runs/").removeprefix("chatcmpl-")
+            await self._trace(call, run, key)
 
     # -- who asks --------------------------------------------------------------------------------
 

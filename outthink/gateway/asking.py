@@ -274,6 +274,7 @@ class Asking:
         else:
             # what was said is nobody's to look up unless the client asked for it
             kept = {k: v for k, v in kept.items() if k not in ("answer", "text", "distribution")}
+            kept["samples_kept"] = 'no: ask with "outthink": {"trace": true}'
         self.gateway.shelf.put(self.run, self.key.id if self.key else None, kept)
         return done
 
@@ -397,7 +398,9 @@ class Asking:
         self, usage: Usage | None, facts: Mapping[str, Any] | None = None
     ) -> list[tuple[bytes, bytes]]:
         """The headers that say what was done."""
-        found: dict[str, Any] = {"strategy": self.plan.strategy_name}
+        found: dict[str, Any] = {
+            "strategy": "pass-through" if self.passing else self.plan.strategy_name
+        }
         if usage is not None:
             found |= {
                 "calls": usage.calls,
@@ -420,10 +423,11 @@ class Asking:
         """Count a request that has ended, and write its line into the log."""
         status = self.status or self.call.status or 499
         key = self.key.name if self.key else ""
-        model, strategy = "", ""
+        model, strategy, shown = "", "", ""
         if self.resolved is not None:
             model = self.resolved.label
-            strategy = self.resolved.strategy_name if self.resolved.strategy else ""
+            strategy = "" if self.passing else self.resolved.strategy_name
+            shown = strategy or "pass-through"
         code = (self.fault.code or "invalid") if self.fault else ""
         seconds, metrics = self.call.seconds, self.gateway.metrics
         if self.admitted:
@@ -442,7 +446,7 @@ class Asking:
                 "key": key,
                 "path": self.endpoint,
                 "model": model,
-                "strategy": strategy or "pass-through",
+                "strategy": shown,
                 "status": status,
                 "seconds": round(seconds, 4),
                 "calls": usage.calls,

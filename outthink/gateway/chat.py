@@ -177,6 +177,15 @@ def _options(given: Any, headers: Mapping[str, str]) -> Options:
 
 def _from_headers(headers: Mapping[str, str]) -> dict[str, Any]:
     out: dict[str, Any] = {}
+    for header in headers:
+        name = header.removeprefix("x-outthink-")
+        if name != header and name not in OPTIONS:
+            raise Fault(
+                400,
+                f"no header x-outthink-{name[:60]}{nearest(name, OPTIONS)}",
+                code="unknown_field",
+                param=header[:80],
+            )
     for name in OPTIONS:
         value = headers.get(f"x-outthink-{name}")
         if value is None:

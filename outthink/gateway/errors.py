@@ -98,7 +98,11 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def exhausted(limit: str) -> Fault:
-    """The budget ended a run before it had an answer."""
+    """The budget, or the gateway's own end, ended a run before it had an answer."""
+    if limit in ("draining", "cancelled", "interrupted"):
+        return Fault(
+            503, "the gateway is going down: send it again", code="draining", retry_after=1.0
+        )
     if limit == "seconds":
         return Fault(
             504, "the deadline passed before there was an answer", code="deadline_exceeded"

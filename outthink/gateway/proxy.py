@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 #: what an upstream's status is called, where it does not say itself
 CODES = {404: "upstream_not_found", 429: "upstream_rate_limited", 504: "upstream_timeout"}
+HEADERS = {"Content-Type": "application/json"}
 #: bytes of an answer that are read at most
 MOST = 1 << 26
 #: bytes of an upstream's error that are read at most
@@ -50,6 +51,8 @@ class Passing:
     usage: Usage | None = None
     #: pieces of text that were seen in a stream, a token or more each
     seen: int = 0
+    #: the server that answers
+    host: str = ""
     #: did anything go to an upstream, and did its stream come to an end?
     sent: bool = False
     whole: bool = False
@@ -139,14 +142,15 @@ class Passing:
 
     async def answer(self) -> bytes:
         """The upstream's answer, read whole; raises ``Fault`` or a ``ModelError``."""
-        async with self.server.exchange(self.path, self.content) as answer:
+        async with self.server.exchange(self.path, self.content, HEADERS) as answer:
+            self.host = answer.endpoint.host
             if answer.status != 200:
                 raise await self._refusal(answer)
             raw: bytes = await answer.read(MOST)
         data = self._read(raw)
         choices = data.get("choices")
         if not isinstance(choices, list) or not choices:
-            raise Malformed(f"{self.server.host}: an answer without choices")
+            raise Malformed(f"{self.host}: an answer without choices")
         texts = [_text(c) for c in choices]
         self.usage = self._usage(data.get("usage"))
         if self.usage is None or self.usage.completion_tokens < sum(map(_least, texts)):
@@ -158,13 +162,11 @@ class Passing:
         try:
             data = orjson.loads(raw)
         except ValueError:
-            raise Malformed(f"{self.server.host}: the answer is not JSON") from None
+            raise Malformed(f"{self.host}: the answer is not JSON") from None
         if not isinstance(data, dict):
-            raise Malformed(f"{self.server.host}: the answer is no object")
+            raise Malformed(f"{self.host}: the answer is no object")
         if data.get("error"):
-            raise Fault(
-                502, f"{self.server.host}: {self.server.told(data)}", code="upstream_failed"
-            )
+            raise Fault(502, f"{self.host}: {self.server.told(data)}", code="upstream_failed")
         return data
 
     async def _refusal(self, answer: Any) -> Fault:
@@ -175,7 +177,7 @@ class Passing:
             # its words may hold a part of the key, which is the gateway's
             return Fault(
                 status,
-                f"{self.server.host} refuses the gateway's key for it",
+                f"{self.host} refuses the gateway's key for it",
                 type="upstream_error",
                 code="upstream_unauthorized",
             )
@@ -193,7 +195,7 @@ class Passing:
         )
         fault = Fault(
             status if status >= 400 else 502,  # one that sends elsewhere is set up wrongly
-            f"{self.server.host} says {status}: {told}",
+            f"{self.host} says {status}: {told}",
             type="upstream_error" if status >= 500 else None,
             code=code
             or CODES.get(status, "upstream_failed" if status >= 500 else "upstream_refused"),
@@ -251,13 +253,14 @@ class Passing:
             )
         elif self._changes:
             self._changes.pop("stream_options", None)
-        async with self.server.exchange(self.path, self.content) as answer:
+        async with self.server.exchange(self.path, self.content, HEADERS) as answer:
+            self.host = answer.endpoint.host
             if answer.status != 200:
                 raise await self._refusal(answer)
             kind = answer.headers.get("content-type", "")
             if "event-stream" not in kind.lower():
                 self._read(await answer.read(MOST))
-                raise Malformed(f"{self.server.host}: no stream came, though one was asked for")
+                raise Malformed(f"{self.host}: no stream came, though one was asked for")
             rest = b""
             async for part in answer.parts():
                 rest += part
@@ -269,7 +272,7 @@ class Passing:
                 if kept:
                     yield kept
         if not self.whole:
-            raise Malformed(f"{self.server.host}: the stream broke off")
+            raise Malformed(f"{self.host}: the stream broke off")
         if self.usage is not None and self.usage.completion_tokens < self.seen // 2:
             self.usage = self._guess()  # a piece is a token or more
 
@@ -293,11 +296,9 @@ class Passing:
             return True
         told = _data(event)
         if told is None:
-            raise Malformed(f"{self.server.host}: a broken event in the stream")
+            raise Malformed(f"{self.host}: a broken event in the stream")
         if told.get("error"):
-            raise Fault(
-                502, f"{self.server.host}: {self.server.told(told)}", code="upstream_failed"
-            )
+            raise Fault(502, f"{self.host}: {self.server.told(told)}", code="upstream_failed")
         choices = told.get("choices")
         if isinstance(choices, list) and choices:
             self.seen += 1

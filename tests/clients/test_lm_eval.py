@@ -31,7 +31,7 @@ generation_kwargs:
   do_sample: true
 filter_list:
   - name: first
-    filter: &read
+    filter:
       - function: regex
         regex_pattern: "answer is (\\\\d+)"
       - function: take_first
@@ -48,35 +48,40 @@ metric_list:
 """
 
 
-def run(tmp_path, gateway, model):
-    """The command that the page shows, on a task of this file: accuracy of the first and of votes."""
-    rows = tmp_path / "rows.jsonl"
+def run(folder, gateway, *options):
+    """The page's command on the task above: the accuracy of first repeats and of votes over eight."""
+    rows = folder / "rows.jsonl"
     rows.write_text("".join(json.dumps({"a": i, "b": 10}) + "\n" for i in range(12)))
-    (tmp_path / "sums.yaml").write_text(TASK.format(rows=rows))
-    [command] = [c for c in shown("lm-eval", "sh")[0].replace("\\\n", " ").splitlines()
-                 if c.startswith("lm_eval")]  # fmt: skip
-    words = shlex.split(
-        command.replace(SHOWN, gateway.root).replace("model=qwen3-8b", f"model={model}")
-    )
-    assert f"model={model}" in command.replace("model=qwen3-8b", f"model={model}")
+    (folder / "sums.yaml").write_text(TASK.format(rows=rows))
+    lines = shown("lm-eval", "sh")[0].replace("\\\n", " ").splitlines()
+    [command] = [line for line in lines if line.startswith("lm_eval")]
+    words = shlex.split(command.replace(SHOWN, gateway.root))
     words[words.index("--tasks") + 1] = "sums"
-    words += ["--include_path", str(tmp_path), "--output_path", str(tmp_path / "out")]
+    words += ["--include_path", str(folder), "--output_path", str(folder / "out"), *options]
     code = "from lm_eval.__main__ import cli_evaluate; cli_evaluate()"
+    alone = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder), "PATH": "", "OPENAI_API_KEY": "none"}
     done = subprocess.run(
         [sys.executable, "-c", code, *words[1:]],
-        env={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PATH": "", "OPENAI_API_KEY": "none",
-             "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=240, check=False,
+        env=alone, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    [found] = (tmp_path / "out").rglob("results_*.json")
+    [found] = (folder / "out").rglob("results_*.json")
     told = json.loads(found.read_text())["results"]["sums"]
     return told["exact_match,first"], told["exact_match,majority"]
 
 
 @pytest.mark.slow
-def test_repeats_with_one_seed_are_samples_of_their_own(tmp_path, voting, upstream):
-    first, _ = run(tmp_path, voting, "m")
+def test_the_page_votes_though_one_seed_comes_with_every_request(tmp_path, voting, upstream):
+    first, _ = run(tmp_path, voting)
     sent = [call.body for call in upstream.book.calls]
     assert sum(int(body.get("n") or 1) for body in sent) == 12 * 8 * 8
+    assert {body["model"] for body in sent} == {"qwen3-8b"}
+    assert not any(body.get("seed") for body in sent)
     assert first > 0.95
+
+
+@pytest.mark.slow
+def test_without_a_strategy_and_a_seed_the_repeats_differ(tmp_path, gateway, upstream):
+    first, majority = run(tmp_path, gateway, "--gen_kwargs", "seed=None")
+    assert first < majority
+    assert len(upstream.book.calls) == 12 * 8

@@ -483,3 +483,37 @@ def test_a_reload_takes_what_is_new_and_keeps_the_old_where_it_is_wrong(up: Any)
         with pytest.raises(Exception, match="LOGITS"):
             gate.call(gate.gateway.reload, wrong)
         assert ask(gate, {"model": "fast"}).status_code == 200
+
+
+def test_a_pass_through_says_that_its_body_is_json(gate: Running, up: Any) -> None:
+    for path, body in (
+        ("/chat/completions", {"metadata": {"id": "kind1"}}),
+        ("/completions", {"prompt": "1 + 1 #id=kind2"}),
+        ("/responses", {"input": "1 + 1 #id=kind3"}),
+    ):
+        assert ask(gate, body, path).status_code == 200
+    for i in (1, 2, 3):
+        (call,) = up.book.of(f"kind{i}")
+        assert call.headers["content-type"] == "application/json"
+
+
+def test_a_run_that_a_drain_ends_without_an_answer_may_be_sent_again(up: Any) -> None:
+    with running(over(up.url)) as gate:
+        found: list[Any] = []
+        body = {"model": VOTE, "metadata": {"fault": "hang", "id": "drained"}}
+        asking = threading.Thread(target=lambda: found.append(ask(gate, body)))
+        asking.start()
+        assert up.wait(lambda book: len(book.of("drained")) == 1)
+        gate.call(gate.gateway.drain)
+        gate.call(gate.gateway.end_runs)
+        asking.join()
+    assert found[0].status_code == 503, found[0].text
+    assert found[0].headers["retry-after"]
+    assert found[0].json()["error"]["code"] == "draining"
+
+
+def test_a_header_that_is_not_known_is_refused(gate: Running) -> None:
+    found = ask(gate, {}, headers={"x-outthink-stratgy": "self_consistency"})
+    assert found.status_code == 400
+    assert "'strategy'" in found.json()["error"]["message"]
+    assert "/v1/chat" in httpx.post(gate.root + "/chat/completions", json={}).text
