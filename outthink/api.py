@@ -46,11 +46,11 @@ def parts_of(part: Any, kind: str) -> Iterator[Any]:
 
 def needs_of(part: Any) -> frozenset[str]:
     """What a strategy needs of its model, its own parameters considered."""
-    kind, name = part.registered
-    needs = registry.entries(kind)[name].needs | frozenset(getattr(part, "extra_needs", ()))
-    for inner in parts_of(part, "strategy"):
-        if inner is not part:
-            needs |= needs_of(inner)
+    needs: frozenset[str] = frozenset()
+    # parts_of goes to every depth itself: to ask each part for its own needs again would double at each
+    for inner in (part, *parts_of(part, "strategy")):
+        kind, name = inner.registered
+        needs |= registry.entries(kind)[name].needs | frozenset(getattr(inner, "extra_needs", ()))
     for verifier in parts_of(part, "verifier"):
         # one that has no model of its own asks the run's
         if getattr(verifier, "model", None) is None:

@@ -60,8 +60,10 @@ def spec(name: str) -> str:
 @contextlib.contextmanager
 def gateway(upstream: str, strategy: str, folder: Path) -> Iterator[str]:
     """The address of a gateway with this default strategy; raises ``RuntimeError`` if it will not start."""
-    log = folder / "gateway.log"
-    command = [sys.executable, "-m", "outthink", "serve", "--port", "0", "--upstream", upstream]
+    log, settings = folder / "gateway.log", folder / "gateway.toml"
+    # the test server never ends a text that is gone on with: short ones keep step by step short
+    settings.write_text(f"[models.'*']\nupstreams = ['{upstream}']\nmax_tokens = 64\n")
+    command = [sys.executable, "-m", "outthink", "serve", "--port", "0", "--config", str(settings)]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, "--strategy", strategy, "--store", str(folder / "store.db")],

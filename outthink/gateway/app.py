@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import orjson
 
 import outthink
-from outthink.core.errors import ModelError, OutthinkError
+from outthink.core.errors import BadInput, ModelError, OutthinkError
 from outthink.core.nouns import digest
 from outthink.core.run import Run
 from outthink.gateway.admission import Gate
@@ -33,6 +35,7 @@ from outthink.gateway.keys import find_key
 from outthink.gateway.metrics import CONTENT_TYPE, Metrics
 from outthink.gateway.resolve import Catalog
 from outthink.gateway.runs import Shelf, no_such_run
+from outthink.gateway.settings import exposed, is_loopback
 from outthink.gateway.spans import Spans
 from outthink.store import open_store
 
@@ -63,6 +66,9 @@ class Gateway:
         self.gate = Gate(server.concurrent, server.queue, server.queue_seconds, self.metrics.queued)
         self.shelf = Shelf(server.traces, server.trace_seconds)
         self.runs: set[Run] = set()
+        #: what is passed through now
+        self.passing: set[anyio.CancelScope] = set()
+        self._host = config.server.host
         self.store: Any = None
         self.ledger: Ledger | None = None
         self.catalog = Catalog(config)
@@ -112,6 +118,9 @@ class Gateway:
 
         Raises ``BadInput`` and changes nothing where the new one cannot be used.
         """
+        if not config.keys and not is_loopback(self._host):
+            raise BadInput(exposed(self._host))  # the socket stays what it was
+        lasts = max(self.config.server.deadline_seconds, config.server.deadline_seconds)
         if config.store and self.store is None:
             await self._keep(config.store)
         fresh = Catalog(config, self.store)
@@ -135,7 +144,7 @@ class Gateway:
         async def retire() -> None:
             # its connections are closed when its last request must have ended, or the gateway ends
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(server.deadline_seconds)
+                await asyncio.sleep(lasts)
             await old.__aexit__(None, None, None)
 
         self._stack.push_async_exit(fresh)
@@ -160,6 +169,8 @@ class Gateway:
         """End every run under way with the best answer that it has."""
         for run in list(self.runs):
             run.cancel("draining")
+        for scope in list(self.passing):
+            scope.deadline = asyncio.get_running_loop().time()
 
     # -- ASGI ----------------------------------------------------------------------------------
 
@@ -313,7 +324,7 @@ class Gateway:
         """A warning where a seeded request comes once more: it is given the same draws."""
         if asked.seed is None:
             return None
-        said = orjson.dumps(asked.body, option=orjson.OPT_SORT_KEYS).decode()
+        said = json.dumps(asked.body, sort_keys=True)  # orjson writes less deep than it reads
         mark = digest(f"{key.id if key else ''}/{said}")
         before = mark in self._seeded
         self._seeded[mark] = None
@@ -382,7 +393,7 @@ def _host(header: str) -> str:
 
 
 def _method(allowed: str) -> Fault:
-    return Fault(405, f"this path takes {allowed}", code="method_not_allowed")
+    return Fault(405, f"this path takes {allowed}", code="method_not_allowed", allow=allowed)
 
 
 async def _finish(task: asyncio.Future[None]) -> None:

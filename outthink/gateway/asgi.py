@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -127,7 +128,7 @@ class Call:
 
     async def reply(self, status: int, value: Any, headers: Headers = (JSON,)) -> None:
         """The whole answer, as JSON."""
-        await self.respond(status, orjson.dumps(value), headers)
+        await self.respond(status, dumped(value), headers)
 
     async def fail(self, fault: Fault) -> None:
         """An error, or in a stream that has begun its last event."""
@@ -161,7 +162,15 @@ class ClientLeft(Exception):
 def event(value: Any, name: str | None = None) -> bytes:
     """A server-sent event of a JSON value."""
     head = f"event: {name}\n".encode() if name else b""
-    return head + b"data: " + orjson.dumps(value) + b"\n\n"
+    return head + b"data: " + dumped(value) + b"\n\n"
+
+
+def dumped(value: Any) -> bytes:
+    """A value as JSON; half of a surrogate pair, which servers send, goes out as it came."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _large(most: int) -> Fault:

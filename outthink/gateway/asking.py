@@ -24,9 +24,9 @@ from outthink.core.budget import Usage
 from outthink.core.errors import ModelError
 from outthink.core.run import Run
 from outthink.gateway import chat, completions, responses
-from outthink.gateway.asgi import Call, ClientLeft, event
+from outthink.gateway.asgi import Call, ClientLeft, dumped, event
 from outthink.gateway.chat import Asked
-from outthink.gateway.errors import Fault, fault_of
+from outthink.gateway.errors import Fault, exhausted, fault_of
 from outthink.gateway.proxy import Passing, spent
 from outthink.gateway.resolve import Resolved, refuse_beyond
 from outthink.gateway.runs import Outcome, solve, trace_of
@@ -133,12 +133,21 @@ class Asking:
             async with place, self._accounted():
                 gateway.metrics.started()
                 self.admitted = True
+                last: bytes | None = None
                 if raw_form:
-                    await self._pass(asked, raw)
+                    # of a body with two equal names the server might take the one that was not checked
+                    raw_asked = asked if key is None else replace(asked, whole=False)
+                    last = await self._pass(raw_asked, raw)
                 elif asked.stream:
                     await self._stream(asked)
                 else:
-                    await self._whole(asked)
+                    last = await self._whole(asked)
+            # the place and the key's share are given back first: the client's next request may need them
+            if last is None:
+                await call.begin()
+                await call.end()
+            else:
+                await call.respond(200, last)
 
     @contextlib.asynccontextmanager
     async def _accounted(self) -> AsyncIterator[None]:
@@ -157,16 +166,16 @@ class Asking:
 
     # -- the pass-through ------------------------------------------------------------------------
 
-    async def _pass(self, asked: Asked, raw: bytes) -> None:
+    async def _pass(self, asked: Asked, raw: bytes) -> bytes | None:
+        """What is passed through, ``None`` where it was a stream."""
         passing = Passing(self.plan, asked, raw, self.form.path)
         async with self._sending(passing):
             if asked.stream:
                 await self._pass_stream(passing)
-                return
+                return None
             answer = await passing.answer()
-            passing.settle()
-            self.call.extra += self._headers(passing.usage)
-            await self.call.respond(200, answer)
+        self.call.extra += self._headers(passing.usage)
+        return answer
 
     async def _pass_stream(self, passing: Passing) -> None:
         call = self.call
@@ -177,9 +186,6 @@ class Asking:
                 self.first = self.first or call.seconds
                 await call.begin()
                 await call.send(part)
-        passing.settle()
-        await call.begin()
-        await call.end()
 
     @contextlib.asynccontextmanager
     async def _sending(self, passing: Passing) -> AsyncIterator[None]:
@@ -191,12 +197,18 @@ class Asking:
             left = (budget.seconds or math.inf) - self.call.seconds
             with (
                 self.gateway.spans.call(self.plan.served.name) as span,
-                anyio.fail_after(None if math.isinf(left) else max(left, 0.0)),
+                anyio.fail_after(None if math.isinf(left) else max(left, 0.0)) as scope,
             ):
-                yield
+                self.gateway.passing.add(scope)
+                try:
+                    yield
+                finally:
+                    self.gateway.passing.discard(scope)
                 span.spent(passing.usage)
         except TimeoutError:
             passing.failed(worked=True)
+            if self.gateway.draining:
+                raise exhausted("draining") from None
             raise Fault(
                 504, "the deadline passed before the answer was whole", code="deadline_exceeded"
             ) from None
@@ -210,12 +222,13 @@ class Asking:
         """Does a limit bind that a pass-through must keep to, beside the deadline?"""
         config = self.gateway.config
         alias = config.aliases.get(self.plan.label)
-        told = asked.options.budget or config.server.budget or (alias and alias.budget)
-        return bool(told or (self.account is not None and self.account.limits()))
+        budgets = (asked.options.budget, config.server.budget, alias.budget if alias else None)
+        told = {name for budget in budgets if budget is not None for name in budget.limits()}
+        return bool(told - {"seconds"} or (self.account is not None and self.account.limits()))
 
     # -- a whole answer in the form of the endpoint ------------------------------------------------
 
-    async def _whole(self, asked: Asked) -> None:
+    async def _whole(self, asked: Asked) -> bytes:
         if self.passing:
             one = Passing(self.plan, asked, orjson.dumps(asked.body), self.form.path)
             async with self._sending(one):
@@ -226,7 +239,7 @@ class Asking:
             done = await self._done(asked, None)
         self.call.extra += self._headers(self.usage, done.get("outthink"))
         form = self.form.from_chat
-        await self.call.reply(200, form(done, self.given) if form else done)
+        return dumped(form(done, self.given) if form else done)
 
     async def _done(
         self, asked: Asked, observer: Callable[[str, Mapping[str, Any]], None] | None
@@ -297,8 +310,6 @@ class Asking:
                     await call.send(event(value, name))
                 if form.done and not self.fault:
                     await call.send(b"data: [DONE]\n\n")
-                await call.begin()
-                await call.end()
             except Exception as error:
                 tasks.cancel_scope.cancel()
                 failure.append(error)

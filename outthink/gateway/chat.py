@@ -25,6 +25,8 @@ OWN = frozenset(
         "max_completion_tokens", "temperature", "outthink",
     )
 )  # fmt: skip
+#: fields that decide what is asked and what it may cost
+SPENT = frozenset((*OWN, "best_of", "prompt", "input", "max_output_tokens"))
 #: what the ``outthink`` object of a request may hold
 OPTIONS = ("strategy", "budget", "trace", "progress")
 #: choices of one answer at most, as OpenAI has it
@@ -87,6 +89,15 @@ def parse(body: Any, headers: Mapping[str, str]) -> Asked:
         raise Fault(400, "model is missing: write the name of a model", param="model")
     if len(model) > LONGEST:
         raise Fault(400, f"model is longer than {LONGEST:,} characters", param="model")
+    for name in body:
+        if name not in SPENT and name.lower() in SPENT:
+            # servers in Go take it for the other, which was checked
+            raise Fault(
+                400,
+                f"{name[:40]!r}: write it {name.lower()!r}",
+                code="unknown_field",
+                param=name[:40],
+            )
     stream = _typed(body, "stream", bool, False)
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
@@ -223,6 +234,9 @@ def problem_of(asked: Asked, meta: Mapping[str, Any]) -> Problem:
     messages = asked.body.get("messages")
     if not isinstance(messages, list):
         raise _wrong("messages", messages, "a list of messages")
+    functions = asked.body.get("functions") or []
+    if not isinstance(functions, list):
+        raise _wrong("functions", functions, "a list of functions")
     tools = asked.body.get("tools") or ()
     if not isinstance(tools, (list, tuple)) or not all(isinstance(t, dict) for t in tools):
         raise _wrong("tools", tools, "a list of tools")
@@ -235,7 +249,10 @@ def problem_of(asked: Asked, meta: Mapping[str, Any]) -> Problem:
 def params_of(asked: Asked) -> dict[str, Any]:
     """The request parameters that go with every call for a candidate."""
     extra = {k: v for k, v in asked.body.items() if k not in OWN and v is not None}
-    if "audio" in (asked.body.get("modalities") or ()):
+    kinds = asked.body.get("modalities") or ()
+    if not isinstance(kinds, (list, tuple)):
+        raise _wrong("modalities", kinds, "a list of names")
+    if "audio" in kinds:
         raise Fault(
             400,
             "modalities: a strategy answers in text; ask for audio without a strategy",
@@ -273,6 +290,7 @@ def facts_of(answer: Answer) -> dict[str, Any]:
         "confidence": answer.confidence,
         "stopped": answer.stopped,
         "calls": usage.calls,
+        "stored_calls": usage.stored_calls,
         "samples": len(answer.candidates),
         "usd": usage.usd,
         "seconds": round(usage.seconds, 4),

@@ -8,9 +8,10 @@ what is no answer at all (HTML, half a body, an error with status 200) is told a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 #: what an upstream's status is called, where it does not say itself
 CODES = {404: "upstream_not_found", 429: "upstream_rate_limited", 504: "upstream_timeout"}
 HEADERS = {"Content-Type": "application/json"}
+#: what the limit of an answer is called
+LIMITS = ("max_tokens", "max_completion_tokens")
+#: bytes of one event of a stream at most
+EVENT = 1 << 23
 #: bytes of an answer that are read at most
 MOST = 1 << 26
 #: bytes of an upstream's error that are read at most
@@ -56,6 +61,8 @@ class Passing:
     #: did anything go to an upstream, and did its stream come to an end?
     sent: bool = False
     whole: bool = False
+    #: the choices of a stream that began, and whether they have ended
+    ended: dict[Any, bool] = field(default_factory=dict)
     _changes: dict[str, Any] | None = None
 
     @property
@@ -74,7 +81,7 @@ class Passing:
         meter = self.meter = Meter(budget, account)
         wanted = self.asked.max_tokens or config.max_tokens
         self.prompt = self._count()
-        n = self.asked.n
+        n = self.asked.n * self._times()
         await meter.secure(lambda: model.price.usage(self.prompt, wanted * n))
         fits = min(meter.affordable_tokens(model.price, self.prompt, n), wanted)
         cost = model.price.usage(self.prompt, max(fits, 1) * n)
@@ -82,11 +89,19 @@ class Passing:
         if fits < min(FLOOR, wanted) or limit is not None:
             raise spent(limit or "tokens", account)
         self.ticket = meter.reserve(cost)
-        if fits != self.asked.max_tokens:
-            name = "max_tokens"
-            if self.asked.body.get("max_completion_tokens") is not None:
-                name = "max_completion_tokens"
-            self._change(**{name: fits})
+        # a body with two equal names says one thing to us and may say another to the server
+        self._changes = self._changes or {}
+        given = [k for k in LIMITS if self.asked.body.get(k) is not None]
+        if not given or any(self.asked.body[k] != fits for k in given):
+            learned = getattr(model, "_limit_name", LIMITS[0]) if "chat" in self.path else LIMITS[0]
+            self._change(**dict.fromkeys(given or [learned], fits))
+
+    def _times(self) -> int:
+        """How many prompts, or drafts of each choice, a text completion asks for."""
+        prompt, best = self.asked.body.get("prompt"), self.asked.body.get("best_of")
+        several = isinstance(prompt, list) and not all(isinstance(t, int) for t in prompt)
+        drafts = math.ceil(best / self.asked.n) if isinstance(best, int) and best > 0 else 1
+        return (max(len(prompt), 1) if several and isinstance(prompt, list) else 1) * max(drafts, 1)
 
     def _count(self) -> int:
         messages = self.asked.body.get("messages")
@@ -105,9 +120,12 @@ class Passing:
         changes = dict(self._changes or {})
         if name != self.asked.model:
             changes["model"] = name
-        if not changes and self.asked.whole:
+        if not changes and self.asked.whole and self._changes is None:
             return self.raw
-        return orjson.dumps({**self.asked.body, **changes})
+        try:
+            return orjson.dumps({**self.asked.body, **changes})
+        except TypeError:  # orjson reads deeper than it writes
+            raise Fault(400, "the body is nested too deep", code="invalid_json") from None
 
     def settle(self) -> Usage:
         """Close the claim at what it cost, as far as that is known.
@@ -142,14 +160,16 @@ class Passing:
 
     async def answer(self) -> bytes:
         """The upstream's answer, read whole; raises ``Fault`` or a ``ModelError``."""
-        async with self.server.exchange(self.path, self.content, HEADERS) as answer:
-            self.host = answer.endpoint.host
-            if answer.status != 200:
-                raise await self._refusal(answer)
-            raw: bytes = await answer.read(MOST)
+        try:
+            raw = await self._whole()
+        except Fault as fault:
+            if not self._renamed(fault):
+                raise
+            self._reopen()
+            raw = await self._whole()
         data = self._read(raw)
         choices = data.get("choices")
-        if not isinstance(choices, list) or not choices:
+        if not isinstance(choices, list) or not choices or not all(map(_is_choice, choices)):
             raise Malformed(f"{self.host}: an answer without choices")
         texts = [_text(c) for c in choices]
         self.usage = self._usage(data.get("usage"))
@@ -157,6 +177,21 @@ class Passing:
             self.seen = sum(map(estimate_tokens, texts))
             self.usage = self._guess()
         return raw
+
+    async def _whole(self) -> bytes:
+        async with self.server.exchange(self.path, self.content, HEADERS) as answer:
+            self.host = answer.endpoint.host
+            if answer.status != 200:
+                raise await self._refusal(answer)
+            self._unpacked(answer)
+            raw: bytes = await answer.read(MOST)
+            return raw
+
+    def _unpacked(self, answer: Any) -> None:
+        """Raise for a packed answer: none was asked for, and a few bytes may unpack to gigabytes."""
+        packed = answer.headers.get("content-encoding", "identity").strip().lower()
+        if packed not in ("", "identity"):
+            raise Malformed(f"{self.host}: the answer is packed ({packed[:40]})")
 
     def _read(self, raw: bytes) -> dict[str, Any]:
         try:
@@ -230,18 +265,38 @@ class Passing:
         client asked.  Raises ``Fault`` or a ``ModelError``; of a stream that breaks off after its
         beginning too.
         """
-        told = self.resolved.served.silent or self.asked.include_usage
-        if not told:
+        served = self.resolved.served
+        ask, refused = not (served.silent or self.asked.include_usage), False
+        while True:
             try:
-                async for part in self._streamed(ask=True):
+                async for part in self._streamed(ask):
+                    served.silent = served.silent or refused
                     yield part
                 return
             except Fault as fault:
-                if fault.status != 400 or "stream_options" not in fault.message:
+                # where the client sent some, it may be its own that are refused
+                own = "stream_options" in self.asked.body
+                if ask and not own and fault.status == 400 and "stream_options" in fault.message:
+                    ask, refused = False, True
+                elif not self._renamed(fault):
                     raise
-                self.resolved.served.silent = True
-        async for part in self._streamed(ask=False):
-            yield part
+                self._reopen()
+
+    def _renamed(self, fault: Fault) -> bool:
+        """Does the server know the limit that we added by its newer name?  Then it has that now."""
+        old, new = LIMITS
+        added = old in (self._changes or {}) and old not in self.asked.body
+        if not added or fault.status != 400 or new not in fault.message:
+            return False
+        assert self._changes is not None
+        self._changes[new] = self._changes.pop(old)
+        return True
+
+    def _reopen(self) -> None:
+        """Another attempt: the refusal closed the claim at nothing, and what comes now is claimed anew."""
+        self.usage = None
+        if self.meter is not None and self.ticket is not None:
+            self.ticket = self.meter.reserve(self.ticket.cost)
 
     async def _streamed(self, ask: bool) -> AsyncGenerator[bytes, None]:
         if ask:
@@ -259,12 +314,17 @@ class Passing:
                 raise await self._refusal(answer)
             kind = answer.headers.get("content-type", "")
             if "event-stream" not in kind.lower():
+                self._unpacked(answer)
                 self._read(await answer.read(MOST))
                 raise Malformed(f"{self.host}: no stream came, though one was asked for")
-            rest = b""
+            self._unpacked(answer)
+            rest, seen = b"", 0
             async for part in answer.parts():
                 rest += part
-                kept, rest = self._events(rest)
+                # what was looked at before holds no end, but for the first half of one
+                kept, rest = self._events(rest, max(seen - 3, 0))
+                if (seen := len(rest)) > EVENT:
+                    raise Malformed(f"{self.host}: an event longer than {EVENT >> 20} MiB")
                 if kept:
                     yield kept
             if rest.strip():
@@ -276,11 +336,11 @@ class Passing:
         if self.usage is not None and self.usage.completion_tokens < self.seen // 2:
             self.usage = self._guess()  # a piece is a token or more
 
-    def _events(self, data: bytes) -> tuple[bytes, bytes]:
+    def _events(self, data: bytes, start: int = 0) -> tuple[bytes, bytes]:
         """The whole events that are to go on, and the beginning of the next one."""
         out: list[bytes] = []
         at = 0
-        for end in _ENDS.finditer(data):
+        for end in _ENDS.finditer(data, start):
             event = data[at : end.end()]
             at = end.end()
             if self._goes_on(event):
@@ -291,7 +351,7 @@ class Passing:
         """Look at an event; does the client want it?  Raises for what is none, and for an error."""
         if b"data:" not in event:
             return True  # a comment
-        if b"[DONE]" in event:
+        if b"[DONE]" in event and _payload(event) == b"[DONE]":
             self.whole = True
             return True
         told = _data(event)
@@ -301,9 +361,12 @@ class Passing:
             raise Fault(502, f"{self.host}: {self.server.told(told)}", code="upstream_failed")
         choices = told.get("choices")
         if isinstance(choices, list) and choices:
-            self.seen += 1
-            ends = [isinstance(c, dict) and bool(c.get("finish_reason")) for c in choices]
-            self.whole = self.whole or any(ends)
+            self.seen += max(1, *(len(_said(c).split()) for c in choices))
+            for choice in (c for c in choices if isinstance(c, dict)):
+                index = str(choice.get("index"))
+                over = bool(choice.get("finish_reason"))
+                self.ended[index] = over or self.ended.get(index, False)
+            self.whole = bool(self.ended) and all(self.ended.values())
         if told.get("usage"):
             self.usage = self._usage(told["usage"]) or self.usage
             return bool(choices) or self.asked.include_usage
@@ -329,16 +392,34 @@ def _text(choice: Any) -> str:
     return str(message if isinstance(message, dict) else choice.get("text", ""))
 
 
+def _is_choice(choice: Any) -> bool:
+    return isinstance(choice, dict) and (
+        isinstance(choice.get("message"), dict) or "text" in choice
+    )
+
+
+def _said(choice: Any) -> str:
+    """What a piece of a stream holds, as far as it is text."""
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    if not isinstance(delta, dict):
+        return str(choice.get("text") or "") if isinstance(choice, dict) else ""
+    return " ".join(v for v in delta.values() if isinstance(v, str))
+
+
 def _count(told: Any, name: str) -> int:
     found = told.get(name) if isinstance(told, dict) else None
     return found if isinstance(found, int) and found > 0 else 0
 
 
+def _payload(event: bytes) -> bytes:
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines)
+
+
 def _data(event: bytes) -> dict[str, Any] | None:
     """The JSON of an event's data, where it is an object."""
-    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     try:
-        found = orjson.loads(b"\n".join(lines))
+        found = orjson.loads(_payload(event))
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -156,6 +156,8 @@ class Catalog:
 
     async def __aexit__(self, *error: object) -> None:
         served, self.served = self.served, {}
+        self._named.clear()
+        self._checked.clear()
         for one in served.values():
             await one.session.__aexit__(*error)
             await one.model.aclose()
@@ -342,6 +344,14 @@ class Catalog:
             raise Fault(403, f"this key may not use the model {label!r}", code="model_not_allowed")
         if asked.options.strategy is not None:
             spec, param = asked.options.strategy, "outthink.strategy"
+        bare = key is None or alias is None or allows(key.models, alias.model)
+        if spec is not None and not bare:
+            raise Fault(
+                403,
+                f"this key may use {label!r} as it is, without a strategy of its own",
+                code="strategy_not_allowed",
+                param=param,
+            )
         if spec is None and alias is not None and alias.strategy:
             spec, trusted = alias.strategy, True
         if spec is None:
@@ -349,7 +359,15 @@ class Catalog:
         default = self.config.server.budget or BUDGET
         deadline = Budget(seconds=self.config.server.deadline_seconds)
         budget = tightest(default, deadline, alias.budget if alias else None, asked.options.budget)
-        return Resolved(served, self.strategy(spec, served, key, trusted, param), budget, label)
+        strategy = self.strategy(spec, served, key, trusted, param)
+        if strategy is None and asked.options.budget is not None:
+            try:
+                check_counted(asked.options.budget, [served.model])
+            except BadInput as error:
+                raise Fault(
+                    400, str(error), code="invalid_budget", param="outthink.budget"
+                ) from None
+        return Resolved(served, strategy, budget, label)
 
     def strategy(
         self, spec: str, served: Served, key: KeyConfig | None, trusted: bool, param: str
@@ -390,12 +408,16 @@ class Catalog:
             return
         for spec in parts_of(built, "model"):
             name = spec.name if isinstance(spec, OpenAI) else registry.spec_of(spec)
-            plain = not isinstance(spec, OpenAI) or registry.spec_of(spec) == registry.spec_of(
-                OpenAI(spec.name)
-            )
+            bare = OpenAI(spec.name) if isinstance(spec, OpenAI) else type(spec).registered[1]
+            known = {s.config.spec for s in self.served.values()}
+            plain = registry.spec_of(spec) in {
+                registry.spec_of(bare) if isinstance(bare, OpenAI) else bare,
+                *known,
+            }
             if not plain:
                 raise Fault(
-                    403, "a strategy in a request names models of this gateway, without an address",
+                    403, "a strategy in a request names models of this gateway, without an address, folder "
+                    "or settings of their own",
                     code="part_not_allowed", param=param,
                 )  # fmt: skip
             if key is not None and name in self.served and not allows(key.models, name):

@@ -12,6 +12,7 @@ from typing import Any
 
 from outthink.api import reader_of
 from outthink.core.budget import Budget, Meter
+from outthink.core.errors import OutthinkError
 from outthink.core.nouns import Answer, Sample
 from outthink.core.run import Run
 from outthink.gateway.chat import Asked, choice_of, params_of, problem_of
@@ -23,6 +24,8 @@ from outthink.strategies.greedy import Greedy
 from outthink.strategies.self_consistency import SelfConsistency
 from outthink.verify.extract import reader_for
 
+#: characters of all traces that are kept in memory
+CHARACTERS = 1 << 25
 #: strategies that write marks of thinking into the text themselves
 THINKERS = ("budget_forcing", "no_thinking")
 
@@ -136,9 +139,15 @@ async def solve(
         more = SelfConsistency(n=missing)
         if asked.temperature:
             more = replace(more, temperature=min(asked.temperature, 5.0))
-        rest = await once(more, seed ^ 1, f"{run}-more", left(resolved.budget, answer))
-        picked += [(s.text, s) for s in rest.candidates]
-        answer = replace(answer, usage=answer.usage + rest.usage)
+        try:
+            rest = await once(more, seed ^ 1, f"{run}-more", left(resolved.budget, answer))
+        except (Fault, OutthinkError):
+            rest = None  # those that are there were paid for
+        if rest is not None:
+            picked += [(s.text, s) for s in rest.candidates if s.finished]
+            answer = replace(answer, usage=answer.usage + rest.usage)
+        if len(picked) < asked.n:
+            notes.append(f"{len(picked)} of {asked.n} choices: the further samples failed")
     answer = replace(answer, notes=(*answer.notes, *notes))
     choices = [
         choice_of(i, text, sample, asked.stops)
@@ -210,14 +219,16 @@ class Shelf:
     """The latest runs of this process, each with the key that made it; bounded in number and time."""
 
     def __init__(self, most: int, seconds: float) -> None:
-        self.most, self.seconds = most, seconds
-        self._runs: OrderedDict[str, tuple[float, str | None, dict[str, Any]]] = OrderedDict()
+        self.most, self.seconds, self.size = most, seconds, 0
+        self._runs: OrderedDict[str, tuple[float, str | None, dict[str, Any], int]] = OrderedDict()
 
     def put(self, run: str, key: str | None, facts: dict[str, Any]) -> None:
         """Keep what is known of a run."""
-        self._runs[run] = (time.monotonic(), key, facts)
-        while len(self._runs) > self.most:
-            self._runs.popitem(last=False)
+        size = sum(len(sample["text"]) for sample in facts.get("samples", ()))
+        self._runs[run] = (time.monotonic(), key, facts, size)
+        self.size += size
+        while self._runs and (len(self._runs) > self.most or self.size > CHARACTERS):
+            self.size -= self._runs.popitem(last=False)[1][3]
 
     def get(self, run: str, key: str | None) -> dict[str, Any] | None:
         """What is known of a run, for the key that made it and nobody else."""

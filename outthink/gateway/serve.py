@@ -48,6 +48,10 @@ class Guarded(HttpToolsProtocol):
 
     header_bytes = 64 << 10
     header_seconds = 20.0
+    #: seconds in which a client must have read something of what waits for it
+    reading_seconds = 60.0
+    _stuck: asyncio.TimerHandle | None = None
+    _tail = b""
 
     def connection_made(self, transport: Any) -> None:
         """Wait for the headers of the first request."""
@@ -58,6 +62,8 @@ class Guarded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._complete()
+        if self._stuck is not None:
+            self._stuck.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -67,15 +73,23 @@ class Guarded(HttpToolsProtocol):
             if self._size > self.header_bytes and not self._whole(data):
                 self._refuse(431, "the headers are too large")
                 return
+            self._tail = (self._tail + data)[-3:]
         super().data_received(data)
 
     def _whole(self, data: bytes) -> bool:
         """Does this piece end the headers, so that the rest of it is the body?"""
-        end = data.find(b"\r\n\r\n")
-        return end >= 0 and self._size - len(data) + end <= self.header_bytes
+        end = (self._tail + data).find(b"\r\n\r\n") - len(self._tail)
+        return end >= -len(self._tail) and self._size - len(data) + end <= self.header_bytes
 
     def on_message_begin(self) -> None:
-        """The next request on a connection that was kept."""
+        """The next request on a connection that was kept.
+
+        One that does not wait for the answer before it would keep a departure from being seen.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.transport.close()
         super().on_message_begin()
         if self._timer is None:
             self._expect()
@@ -85,8 +99,31 @@ class Guarded(HttpToolsProtocol):
         self._complete()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """Who was answered before the end of its body gets no more time for that than for headers."""
+        cycle = self.cycle
+        super().on_response_complete()
+        if cycle is not None and cycle.more_body:
+            self.loop.call_later(self.header_seconds, self._unread, cycle)
+
+    def _unread(self, cycle: Any) -> None:
+        if self.cycle is cycle and cycle.more_body:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not read: it has some time for it."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(self.reading_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+
     def _expect(self) -> None:
-        self._size = 0
+        self._size, self._tail = 0, b""
         self._timer = self.loop.call_later(self.header_seconds, self._late)
 
     def _complete(self) -> None:

@@ -77,9 +77,9 @@ def estimate_chat(messages: Sequence[Message]) -> int:
         if isinstance(content, str):
             total += estimate_tokens(content)
         elif content:
-            for part in content:
+            for part in content if isinstance(content, (list, tuple)) else (content,):
                 plain = isinstance(part, Mapping) and part.get("type") == "text"
-                total += estimate_tokens(part.get("text", "")) if plain else 1100
+                total += estimate_tokens(str(part.get("text", ""))) if plain else 1100
         if message.get("tool_calls"):
             total += estimate_tokens(json.dumps(message["tool_calls"], default=str))
     return total
@@ -352,6 +352,8 @@ class Server(Wire):
             told = self.told(read_json(text))
         except ValueError:
             told = self.clean(text)
+        if status in (401, 403) and not self._key_from:
+            told = "it refuses this key"  # whose parts its own words may hold
         error = self._refusal(status, headers, f"{host} says {status}: {told}")
         error.status = status
         raise error

@@ -261,7 +261,14 @@ class OpenAIModel:
             asked = changed or asked
             return changed is not None
 
-        return await self.server.insist(ticket, attempt, adapt)
+        before = self._limit_name, self._hot, self._stream_usage, self.native_n
+        try:
+            return await self.server.insist(ticket, attempt, adapt)
+        except Refused:
+            # what was learned did not help: it was something else that a server repeats of a request
+            if asked is not request or self._dress != before[:3]:
+                self._limit_name, self._hot, self._stream_usage, self.native_n = before
+            raise
 
     def _adapt(self, message: str, request: Request, sent: tuple[Any, ...]) -> Request | None:
         """Learn from a refusal of what was ``sent``; the request to send instead, or ``None``.
@@ -271,7 +278,7 @@ class OpenAIModel:
         low = message.lower()
         if "max_completion_tokens" in low:
             self._limit_name = "max_completion_tokens"
-        elif "temperature" in low:
+        elif "temperature" in low and request.temperature <= 2:  # more than that hardly any takes
             self._hot = False
         elif "stream_options" in low:
             self._stream_usage = False

@@ -1,4 +1,4 @@
-"""What broke the gateway once: one truth each, from a client, an attacker or an upstream that means no good."""
+"""What broke the gateway once: one truth each, by a client, an attacker or an unkind upstream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import httpx  # noqa: E402
 from outthink.api import needs_of  # noqa: E402
 from outthink.core import registry  # noqa: E402
 from outthink.core.errors import BadInput  # noqa: E402
-from outthink.gateway.config import Config, KeyConfig, Upstream  # noqa: E402
+from outthink.gateway.config import Config, KeyConfig  # noqa: E402
 from outthink.gateway.keys import new_key  # noqa: E402
 from tests.gateway.running import Running, over, running, with_server  # noqa: E402
 from tests.gateway.upstream import hostile  # noqa: E402
@@ -125,7 +125,6 @@ def tokens_of(gate: Running, key: KeyConfig) -> int:
     """What a key has spent today, when nothing of it is under way."""
 
     async def read() -> int:
-        from outthink.gateway.books import Admit, Limits  # noqa: F401
         from outthink.store.schema import gateway_holds, gateway_periods
 
         def rows(connection: Any, items: Any) -> list[Any]:
@@ -162,11 +161,11 @@ def raw_request(**body: Any) -> bytes:
 
 
 def test_a_name_of_many_ats_is_refused_at_once() -> None:
-    # each '@' was tried as the place between strategy and model, copying the name each time: 1 MB of
+    # each '@' is tried as the place between strategy and model, copying the name each time: 1 MB of
     # them, of 20 that a body may have, took minutes of the one thread
     with upstream(fine) as up, running(over(up.url)) as gate:
         began = time.perf_counter()
-        assert ask(gate, model="@" * 200_000).status_code in (400, 404)
+        assert ask(gate, model="@" * 1_000_000).status_code in (400, 404)
         assert time.perf_counter() - began < 2
 
 
@@ -216,19 +215,6 @@ def test_what_a_refusal_repeats_of_a_request_teaches_nothing() -> None:
         before = len(up.raws)
         ask(gate, model=VOTE, max_tokens=50)
         assert up.last["max_tokens"] == 50
-        assert len(up.raws) == before + 1
-
-
-def test_a_text_that_was_asked_for_does_not_end_native_n() -> None:
-    # "repeat this" gives equal texts from any server: every later vote of all clients then paid its
-    # prompt n times
-    def same(body: dict[str, Any]) -> Answer:
-        return fine(body, "once more " * 10 if "repeat" in str(body) else "7")
-
-    with upstream(same) as up, running(over(up.url, retries=0)) as gate:
-        ask(gate, model=VOTE, messages=[{"role": "user", "content": "repeat: once more ..."}])
-        before = len(up.raws)
-        ask(gate, model=VOTE)
         assert len(up.raws) == before + 1
 
 
@@ -293,9 +279,7 @@ def test_keys_cannot_be_taken_away_while_others_can_reach_the_socket() -> None:
 def test_two_limits_of_a_request_are_both_held(tmp_path: Path, sent: dict[str, int]) -> None:
     # the smaller was reserved and both were sent: a server may read the other
     with upstream(fine) as up:
-        key, config = keyed(
-            over(up.url, server={"store": f"{tmp_path}/s.db"}), tokens_per_day=1000
-        )
+        key, config = keyed(over(up.url, server={"store": f"{tmp_path}/s.db"}), tokens_per_day=1000)
         with running(config) as gate:
             assert ask(gate, key, **sent).status_code == 200
             assert max(up.last["max_tokens"], up.last["max_completion_tokens"]) == 16
@@ -307,9 +291,7 @@ def test_two_limits_of_a_request_are_both_held(tmp_path: Path, sent: dict[str, i
 def test_what_a_text_completion_multiplies_is_held_too(tmp_path: Path, sent: Any) -> None:
     # 100 prompts of 100 tokens were held as one: ten times of the key's day went out in one request
     with upstream(fine) as up:
-        key, config = keyed(
-            over(up.url, server={"store": f"{tmp_path}/s.db"}), tokens_per_day=1000
-        )
+        key, config = keyed(over(up.url, server={"store": f"{tmp_path}/s.db"}), tokens_per_day=1000)
         with running(config) as gate:
             found = ask(gate, key, "/completions", **sent)
             times = len(sent["prompt"]) * sent.get("best_of", 1)
@@ -403,22 +385,6 @@ def test_a_stream_without_usage_is_charged_by_its_text(tmp_path: Path) -> None:
         with running(config) as gate:
             assert ask(gate, key, stream=True).status_code == 200
             assert tokens_of(gate, next(iter(config.keys.values()))) >= 1000
-
-
-def test_what_the_store_remembers_is_not_charged_again(tmp_path: Path) -> None:
-    # usage is the sum over all calls that were made; a seeded request that comes again makes none
-    with upstream(fine) as up:
-        key, config = keyed(
-            over(up.url, server={"store": f"{tmp_path}/s.db", "record": True}), tokens_per_day=10_000
-        )  # fmt: skip
-        with running(config) as gate:
-            ask(gate, key, model=VOTE, seed=5, max_tokens=20)
-            known = next(iter(config.keys.values()))
-            before = tokens_of(gate, known)
-            again = ask(gate, key, model=VOTE, seed=5, max_tokens=20)
-            assert len(up.raws) == 1
-            assert again.headers["x-outthink-calls"] == "0"
-            assert tokens_of(gate, known) == before
 
 
 @pytest.mark.parametrize("case", ["budget", "failure"])
@@ -523,7 +489,8 @@ def test_a_body_that_never_ends_does_not_keep_a_connection_without_a_key() -> No
             assert b" 401 " in sock.recv(4096)
             sock.sendall(b"x")
             with contextlib.suppress(ConnectionResetError):
-                assert sock.recv(4096) == b""  # closed, within the socket's ten seconds
+                while sock.recv(4096):  # until it is closed, within the socket's ten seconds
+                    pass
 
 
 def test_headers_may_end_between_two_pieces() -> None:
@@ -550,8 +517,9 @@ def test_who_sends_two_requests_and_leaves_is_missed_at_once() -> None:
         assert up.wait(lambda book: book.in_flight == 0, 3)
 
 
-def test_who_does_not_read_holds_no_place_for_ever() -> None:
+def test_who_does_not_read_holds_no_place_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     # a strategy's stream waited for its reader, beyond every deadline
+    monkeypatch.setattr("outthink.gateway.serve.Guarded.reading_seconds", 1.0, raising=False)
     with upstream(lambda body: fine(body, "w " * 3_000_000)) as up:
         config = over(up.url, server={"deadline_seconds": 1.0, "header_seconds": 1.0})
         with running(config) as gate, connect(gate, 4096) as sock:
@@ -604,13 +572,3 @@ def test_a_drain_ends_what_is_passed_through_in_openais_shape(streamed: bool) ->
         assert found, "the stream broke off"
         assert '"error"' in found[0].text
         assert streamed or found[0].status_code == 503
-
-
-def test_an_upstream_is_never_told_twice_what_model() -> None:
-    # the name of the model at the upstream replaces the client's
-    with upstream(fine) as up:
-        config = over(up.url)
-        other = replace(config.models["m"], upstreams=(Upstream(up.url, model="there"),))
-        with running(replace(config, models={"m": other})) as gate:
-            ask(gate)
-            assert up.last["model"] == "there"
