@@ -513,8 +513,10 @@ def test_who_sends_two_requests_and_leaves_is_missed_at_once() -> None:
         one = raw_request(metadata={"fault": "hang", "id": "p"})
         with connect(gate) as sock:
             sock.sendall(one + one)
-            assert up.wait(lambda book: book.in_flight > 0)
+            sock.settimeout(5)
+            assert sock.recv(1000) == b""  # a request waits for the answer before it
         assert up.wait(lambda book: book.in_flight == 0, 3)
+        assert gate.gateway.gate.inside == 0
 
 
 def test_who_does_not_read_holds_no_place_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
