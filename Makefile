@@ -26,7 +26,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/client_overhead.py
 
 test-clients: $(CLIENTS)/.ready
-	$(CLIENTS)/bin/python -m pytest tests/clients
+	$(CLIENTS)/bin/python -m pytest -p no:asyncio tests/clients tests/gateway/test_document.py
 
 test-postgres: $(VENV)/.dev
 	$(BIN)/pip install --quiet -e '.[postgres]'

@@ -21,7 +21,7 @@ import anyio
 import orjson
 
 import outthink
-from outthink.core.errors import BadInput, ModelError, OutthinkError
+from outthink.core.errors import BadInput, ModelError, OutthinkError, nearest
 from outthink.core.nouns import digest
 from outthink.core.run import Run
 from outthink.gateway.admission import Gate
@@ -30,7 +30,7 @@ from outthink.gateway.asking import FORMS, Asking, told
 from outthink.gateway.chat import Asked
 from outthink.gateway.config import Config, KeyConfig
 from outthink.gateway.document import document
-from outthink.gateway.errors import Fault
+from outthink.gateway.errors import Fault, unknown
 from outthink.gateway.keys import find_key
 from outthink.gateway.metrics import CONTENT_TYPE, Metrics
 from outthink.gateway.resolve import Catalog
@@ -46,6 +46,8 @@ log = logging.getLogger("outthink.gateway")
 
 #: hosts by which a gateway without keys may be called: a web page can make no other name mean it
 HERE = ("localhost", "127.0.0.1", "[::1]", "::1")
+#: what is shown to anybody
+OPEN = ("/healthz", "/readyz", "/openapi.json")
 #: settings that a reload cannot change
 FIXED = ("host", "port", "workers", "store", "header_bytes", "header_seconds", "drain_seconds")
 #: seconds after which it is seen whether the configuration is a new one
@@ -212,6 +214,8 @@ class Gateway:
                 raise _method("POST")
             await Asking(self, call, FORMS[path], path).answer()
             return
+        if path in OPEN and method not in ("GET", "HEAD"):
+            raise _method("GET")
         if path == "/healthz":
             await call.reply(200, {"status": "ok"})
             return
@@ -222,8 +226,8 @@ class Gateway:
         if path == "/openapi.json":
             await call.respond(200, self._document)
             return
-        known = path in ("/v1/models", "/metrics") or path.startswith(("/v1/models/", "/v1/runs/"))
-        if not known:
+        there = path in ("/v1/models", "/metrics") or path.startswith(("/v1/models/", "/v1/runs/"))
+        if not there:
             hint = (
                 f"; did you mean /v1{path}?" if f"/v1{path}" in FORMS or path == "/models" else ""
             )
@@ -239,8 +243,11 @@ class Gateway:
             await call.reply(200, {"object": "list", "data": listed})
         elif path.startswith("/v1/models/"):
             name = path.removeprefix("/v1/models/")
-            if name not in await self._names(key):
-                raise Fault(404, f"no model {name[:80]!r}", code="model_not_found", param="model")
+            known = await self._names(key)
+            # behind a wildcard the upstream judges a name, as it does in a chat
+            wild = "*" in self.catalog.served and (key is None or "*" in key.models)
+            if name not in known and not wild:
+                raise unknown("model", f"no model {name[:80]!r}{nearest(name, known)}")
             await call.reply(200, self._model(name))
         else:
             # what some clients have is the id of the completion

@@ -65,7 +65,7 @@ class Asked:
     def max_tokens(self) -> int | None:
         """The most that one sample may have, in tokens."""
         given = [self.body.get(name) for name in ("max_completion_tokens", "max_tokens")]
-        return min((g for g in given if g is not None), default=None)
+        return min((g for g in given if g), default=None)  # 0 is none, as clients send it
 
     @property
     def temperature(self) -> float | None:
@@ -108,10 +108,10 @@ def parse(body: Any, headers: Mapping[str, str]) -> Asked:
     seed = _typed(body, "seed", int, None)
     for name in ("max_tokens", "max_completion_tokens"):
         limit = _typed(body, name, int, None)
-        if limit is not None and limit < 1:
-            raise _wrong(name, limit, "at least 1")
+        if limit is not None and limit < 0:
+            raise _wrong(name, limit, "at least 0, where 0 is no limit")
     temperature = _typed(body, "temperature", (int, float), None)
-    if temperature is not None and not 0 <= temperature <= 10:
+    if temperature is not None and not 0 <= temperature <= 2:
         raise _wrong("temperature", temperature, "a number from 0 to 2")
     if "messages" in body:  # a text completion asks for a number of them
         _typed(body, "logprobs", bool, None)

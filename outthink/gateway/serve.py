@@ -152,6 +152,14 @@ class Server(uvicorn.Server):
 
     gateway: Gateway
     drain_seconds = 30.0
+    #: what is said once it serves
+    greeting = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say so when it serves, and not before."""
+        await super().startup(sockets)
+        if self.greeting and self.started:
+            print(self.greeting, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -193,7 +201,7 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def work(load: Load, sock: socket.socket, quiet: bool) -> None:
+def work(load: Load, sock: socket.socket, quiet: bool, greeting: str = "") -> None:
     """One worker: serves until it is told to end."""
     _logging(quiet)
     config = load()
@@ -221,6 +229,7 @@ def work(load: Load, sock: socket.socket, quiet: bool) -> None:
     )
     running = Server(settings)
     running.gateway, running.drain_seconds = gateway, server.drain_seconds
+    running.greeting = greeting
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -275,11 +284,12 @@ def serve(load: Load, config: Config, *, quiet: bool = False) -> None:
     with contextlib.closing(listen(server.host, server.port)) as sock:
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        print(f"outthink serves on http://{shown}:{port}/v1", file=sys.stderr, flush=True)
+        greeting = f"outthink serves on http://{shown}:{port}/v1"
         if server.workers == 1:
-            work(load, sock, quiet)
+            work(load, sock, quiet, greeting)
         else:
             _logging(quiet)
+            print(greeting, file=sys.stderr, flush=True)
             with metrics.shared():
                 _Workers(load, sock, server.workers, quiet, server.drain_seconds).run()
 

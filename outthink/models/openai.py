@@ -460,7 +460,7 @@ class OpenAIModel:
                 generations = generations[:1]
         # what a model thinks, or says beside the text, is written and paid for too
         wrote = [
-            g.text + "".join(str(v) for k, v in g.extra.items() if k in WRITTEN)
+            g.text + "".join(_written(k, v) for k, v in g.extra.items() if k in WRITTEN)
             for g in generations
         ]
         own = sum(
@@ -590,6 +590,19 @@ def _wants_logprobs(request: Request) -> bool:
 #: what a message may hold beside its text and was written token by token, and what else
 WRITTEN = ("refusal", "tool_calls", "function_call", "reasoning_content", "reasoning")
 BESIDE = (*WRITTEN, "reasoning_details", "annotations", "audio")
+
+
+def _written(name: str, value: Any) -> str:
+    """What a model wrote of a field beside the text: of a call its name and its arguments."""
+    if name not in ("tool_calls", "function_call"):
+        return str(value)
+    out: list[str] = []
+    for call in value if isinstance(value, list) else [{"function": value}]:
+        for held in call.values() if isinstance(call, dict) else ():
+            if isinstance(held, dict):
+                told = (held.get(k) for k in ("name", "arguments", "input"))
+                out += [v for v in told if isinstance(v, str)]
+    return " ".join(out)
 
 
 def _content(choice: Mapping[str, Any], name: str = "message") -> tuple[str, dict[str, Any]] | None:
