@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import orjson
 
-from outthink.core.budget import Usage
+from outthink.core.budget import Budget, Meter, Usage
 from outthink.core.errors import ModelError
 from outthink.core.run import Run
 from outthink.gateway import chat, completions, responses
@@ -251,6 +251,8 @@ class Asking:
             raise Fault(504, "the deadline passed in the queue", code="deadline_exceeded")
         plan = replace(plan, budget=replace(plan.budget, seconds=seconds))
         started: list[Run] = []
+        # over all of it: a probe, the run, what makes up for missing choices
+        meter = Meter(Budget(), self.account)
 
         def start(run: Run) -> None:
             started.append(run)
@@ -260,7 +262,7 @@ class Asking:
         try:
             with gateway.spans.strategy(plan.strategy_name, plan.label) as span:
                 outcome = await solve(
-                    plan, asked, self.key, self.run, account=self.account,
+                    plan, asked, self.key, self.run, account=meter,
                     observer=observer, on_start=start, record=trace,
                 )  # fmt: skip
                 span.spent(outcome.answer.usage)
@@ -272,7 +274,7 @@ class Asking:
         finally:
             for run in started:
                 gateway.runs.discard(run)
-            self.usage = sum((r.meter.spent for r in started), Usage())
+            self.usage = meter.spent
         return self._completion(asked, outcome, trace)
 
     def _completion(self, asked: Asked, outcome: Outcome, trace: bool) -> dict[str, Any]:

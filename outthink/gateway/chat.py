@@ -246,6 +246,37 @@ def problem_of(asked: Asked, meta: Mapping[str, Any]) -> Problem:
         raise Fault(400, str(error), code="invalid_messages", param="messages") from None
 
 
+#: what a bundled model heeds of a request, and what means nothing to it or is heeded elsewhere
+HEEDED = ("top_p", "top_k")
+ASIDE = frozenset(
+    (
+        "stop", "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
+        "response_format", "tool_choice", "parallel_tool_calls", "function_call", "modalities",
+    )
+)  # fmt: skip
+
+
+def own_params_of(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+    """``params_of`` for a bundled model, which reads no fields: what it heeds, and notes of the rest."""
+    extra = params_of(asked)["extra"]
+    out: dict[str, Any] = {k: extra[k] for k in HEEDED if k in extra}
+    try:
+        bias = {int(k): float(v) for k, v in (extra.get("logit_bias") or {}).items()}
+    except (AttributeError, TypeError, ValueError):
+        raise _wrong(
+            "logit_bias", extra["logit_bias"], "an object of token ids and numbers"
+        ) from None
+    if bias:
+        out["logit_bias"] = bias
+    if asked.max_tokens is not None:
+        out["max_tokens"] = asked.max_tokens
+    rest = [
+        k for k, v in extra.items() if k not in (*HEEDED, "logit_bias") and k not in ASIDE and v
+    ]
+    notes = [f"this bundled model does not know {', '.join(sorted(rest))[:200]}"] if rest else []
+    return out, notes
+
+
 def params_of(asked: Asked) -> dict[str, Any]:
     """The request parameters that go with every call for a candidate."""
     extra = {k: v for k, v in asked.body.items() if k not in OWN and v is not None}

@@ -174,7 +174,8 @@ class Passing:
         texts = [_text(c) for c in choices]
         self.usage = self._usage(data.get("usage"))
         if self.usage is None or self.usage.completion_tokens < sum(map(_least, texts)):
-            self.seen = sum(map(estimate_tokens, texts))
+            whole = [text + _calls(c) for text, c in zip(texts, choices, strict=True)]
+            self.seen = sum(map(estimate_tokens, whole))
             self.usage = self._guess()
         return raw
 
@@ -382,14 +383,23 @@ def spent(limit: str, account: Account | None) -> Fault:
 
 def _least(text: str) -> int:
     """Fewer tokens than this a text cannot have: nearly every word is one or more."""
-    return len(text.split()) // 2
+    return 3 * len(text.split()) // 4
 
 
 def _text(choice: Any) -> str:
-    if not isinstance(choice, dict):
-        return ""
-    message = choice.get("message")
-    return str(message if isinstance(message, dict) else choice.get("text", ""))
+    """What a choice says in words."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return str(choice.get("text") or "") if isinstance(choice, dict) else ""
+    said = (message.get(k) for k in ("content", "reasoning_content", "reasoning", "refusal"))
+    return " ".join(text for text in said if isinstance(text, str))
+
+
+def _calls(choice: Any) -> str:
+    """What a choice calls, as text."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    held = (message or {}).get("tool_calls") if isinstance(message, dict) else None
+    return str(held) if held else ""
 
 
 def _is_choice(choice: Any) -> bool:

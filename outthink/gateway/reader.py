@@ -87,6 +87,11 @@ class ChatReader:
         self._known: dict[tuple[str, str], str | None] = {}
         self._left = ALL_SECONDS
 
+    @property
+    def must_call(self) -> bool:
+        """Must a tool be called?"""
+        return self._must
+
     def read(self, sample: Sample) -> str | None:
         """The calls or the answer in a sample, or ``None``."""
         calls, legacy = sample.extra.get("tool_calls"), sample.extra.get("function_call")

@@ -15,7 +15,7 @@ from outthink.core.budget import Budget, Meter
 from outthink.core.errors import OutthinkError
 from outthink.core.nouns import Answer, Sample
 from outthink.core.run import Run
-from outthink.gateway.chat import Asked, choice_of, params_of, problem_of
+from outthink.gateway.chat import Asked, choice_of, own_params_of, params_of, problem_of
 from outthink.gateway.config import KeyConfig
 from outthink.gateway.errors import Fault, exhausted
 from outthink.gateway.reader import ChatReader
@@ -111,6 +111,9 @@ async def solve(
         parallel=asked.body.get("parallel_tool_calls") is not False,
     )
     params, seed = params_of(asked), seed_of(asked, key)
+    if resolved.served.server is None:
+        params, told = own_params_of(asked)
+        notes += told
 
     async def once(strategy: Any, seed: int, name: str, budget: Budget) -> Answer:
         return await session.solve(
@@ -133,6 +136,8 @@ async def solve(
     if answer.answer is None and (answer.sample or not answer.text) and (schema or json_mode):
         notes.append("no sample kept to the response format")
     picked = await picks(answer, reader, asked.n)
+    if reader.must_call and not (picked[0][1] and picked[0][1].extra.get("tool_calls")):
+        notes.append("no sample called a tool, which tool_choice requires")
     if len(picked) < asked.n:
         # what the strategy drew is not enough for so many choices: plain samples make up for it
         missing = asked.n - len(picked)

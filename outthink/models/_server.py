@@ -341,7 +341,7 @@ class Server(Wire):
     def told(self, body: Any) -> str:
         """What the body of an error says."""
         error = body.get("error", body) if isinstance(body, dict) else body
-        message = error.get("message") if isinstance(error, dict) else None
+        message = error.get("message") or error.get("detail") if isinstance(error, dict) else None
         return self.clean(str(message if message else error))
 
     def refuse(self, status: int, headers: Headers, text: str, host: str) -> None:

@@ -443,6 +443,9 @@ class OpenAIModel:
         if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
             raise Malformed(f"{self.host}: an answer without choices")
         choices = [c for c in data["choices"] if isinstance(c, dict)]
+        if len(choices) > 1 and isinstance(data.get("outthink"), dict):
+            # another gateway's choices are its distinct answers, best first, and no draws
+            self.native_n, choices = False, choices[:1]
         if not choices:
             raise Malformed(f"{self.host}: an answer without choices")
         if not any(map(_content, choices)):
@@ -464,17 +467,20 @@ class OpenAIModel:
             for g in generations
         ]
         own = sum(
-            # without logprobs a generation's tokens are this estimate already
-            g.tokens if text == g.text and g.logprob is None else _own(text, request.max_tokens)
+            # a generation's tokens are those of its logprobs, or this estimate already
+            g.tokens if text == g.text else _own(text, request.max_tokens)
             for text, g in zip(wrote, generations, strict=True)
         )
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else None
         prompt, written = count(usage, "prompt_tokens") or None, count(usage, "completion_tokens")
         wrong = prompt is None or written is None
-        # fewer tokens than half its words no text has
-        least = max(1, own // 16, sum(len(text.split()) for text in wrote) // 2)
+        least = max(1, own // 16, self._least(generations, wrote, request))
         if written is not None and any(wrote) and written < least:
             wrong = True
+            if len(generations) > 1:
+                self.native_n = (
+                    False  # some servers count the first of several: one by one they do not
+                )
             notes.append(f"{self.name} misreports usage ({written} tokens for what it wrote)")
         if wrong or prompt is None or written is None:
             prompt = prompt_tokens(self, request.messages, request.prefix, request.tools)
@@ -491,6 +497,17 @@ class OpenAIModel:
             counts = np.diff(np.concatenate([[0.0], cuts]))
             generations = [_counting(g, int(t)) for g, t in zip(generations, counts, strict=True)]
         return Reply(tuple(generations), total, tuple(notes))
+
+    @staticmethod
+    def _least(generations: Sequence[Generation], wrote: Sequence[str], request: Request) -> int:
+        """Fewer tokens than this the texts cannot have: nearly every word is one or more."""
+        total = 0
+        for g, text in zip(generations, wrote, strict=True):
+            words = 3 * len(text.split()) // 4
+            if g.logprob is not None and len(generations) > 1:
+                words = max(words, g.tokens)
+            total += max(words, request.max_tokens) if g.finish == "length" and words else words
+        return total
 
     def _generation(self, choice: Mapping[str, Any], request: Request) -> Generation:
         raw, extra = _content(choice) or ("", {})
