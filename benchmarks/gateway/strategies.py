@@ -105,14 +105,9 @@ def page(rows: list[dict[str, Any]]) -> str:
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     refused = ", ".join(f"`{r['strategy'].partition('(')[0]}`" for r in rows if "refused" in r)
-    lines += (
-        [
-            "",
-            f"Not in the table, since a server cannot run them or a request may not name them so: {refused}.",
-        ]
-        if refused
-        else []
-    )
+    if refused:
+        told = "Not in the table, since a server cannot run them or a request may not name them so"
+        lines += ["", f"{told}: {refused}."]
     return "\n".join(lines) + "\n"
 
 
