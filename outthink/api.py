@@ -211,7 +211,7 @@ class Session:
             self._opened[spec] = model
         return self._opened[spec]
 
-    def _suit(self, built: Any, probed: bool) -> dict[Any, Model]:
+    def suit(self, built: Any) -> dict[Any, Model]:
         """The opened models that a strategy names; raises ``BadInput`` where one cannot do its part."""
         try:
             known = self._suited.get(built)
@@ -223,7 +223,7 @@ class Session:
             return known
         inner = {spec: self._open(spec) for spec in parts_of(built, "model")}
         self._opened.update(inner)
-        check_needs(built, self.model, probed=probed)
+        check_needs(built, self.model, probed=not hasattr(self.model, "prepare"))
         check_verifiers(built, self._opened)
         check_writers(built, self._opened)
         if kept:
@@ -270,7 +270,7 @@ class Session:
         if isinstance(seed, bool) or not isinstance(seed, int) or abs(seed) >= 1 << 63:
             raise BadInput(f"seed={str(seed)[:40]}: a seed is a whole number of 63 bits")
         prepare = getattr(self.model, "prepare", None)
-        inner = self._suit(built, prepare is None)
+        inner = self.suit(built)
         check_counted(limits, [self.model, *inner.values()])
         reader = self._reader_given if reader is None else reader
         store = self.store if record else None

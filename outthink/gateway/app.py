@@ -50,8 +50,8 @@ HERE = ("localhost", "127.0.0.1", "[::1]", "::1")
 OPEN = ("/healthz", "/readyz", "/openapi.json")
 #: settings that a reload cannot change
 FIXED = ("host", "port", "workers", "store", "header_bytes", "header_seconds", "drain_seconds")
-#: seconds after which it is seen whether the configuration is a new one
-TENDED = 60.0
+#: seconds between two looks at servers that were given up
+TENDING = 2.0
 #: seeded requests that are remembered, to warn where one comes again
 SEEDED = 4096
 
@@ -108,9 +108,8 @@ class Gateway:
 
     async def _tend(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TENDED):
-                    await self.catalog.tend()
+            await asyncio.sleep(TENDING)
+            await self.catalog.tend()
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()

@@ -136,8 +136,8 @@ class Asking:
                 last: bytes | None = None
                 if raw_form:
                     # of a body with two equal names the server might take the one that was not checked
-                    raw_asked = asked if key is None else replace(asked, whole=False)
-                    last = await self._pass(raw_asked, raw)
+                    kept = raw if asked.whole and key is None else None
+                    last = await self._pass(asked, kept)
                 elif asked.stream:
                     await self._stream(asked)
                 else:
@@ -166,9 +166,9 @@ class Asking:
 
     # -- the pass-through ------------------------------------------------------------------------
 
-    async def _pass(self, asked: Asked, raw: bytes) -> bytes | None:
+    async def _pass(self, asked: Asked, raw: bytes | None) -> bytes | None:
         """What is passed through, ``None`` where it was a stream."""
-        passing = Passing(self.plan, asked, raw, self.form.path)
+        passing = Passing(self.plan, asked, self.form.path, raw)
         async with self._sending(passing):
             if asked.stream:
                 await self._pass_stream(passing)
@@ -230,7 +230,7 @@ class Asking:
 
     async def _whole(self, asked: Asked) -> bytes:
         if self.passing:
-            one = Passing(self.plan, asked, orjson.dumps(asked.body), self.form.path)
+            one = Passing(self.plan, asked, self.form.path)
             async with self._sending(one):
                 done = orjson.loads(await one.answer())
                 if one.usage is not None and one.usage.estimated:
@@ -342,7 +342,7 @@ class Asking:
         """The upstream's own chunks, for a form that translates them."""
         body = {k: v for k, v in asked.body.items() if k != "stream_options"}
         asked = replace(asked, include_usage=False, body=body)
-        one = Passing(self.plan, asked, orjson.dumps(body), self.form.path)
+        one = Passing(self.plan, asked, self.form.path)
         head: dict[str, Any] = {}
         async with self._sending(one):
             stream = one.stream()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from outthink.core.budget import Budget, Usage
 from outthink.core.errors import BadInput, nearest
 from outthink.core.nouns import Answer, Problem, Sample
-from outthink.gateway.errors import Fault
+from outthink.gateway.errors import Fault, wrong
 from outthink.gateway.reader import cut
 
 #: fields of a request that the gateway reads, and no call repeats as they are
@@ -101,27 +101,27 @@ def parse(body: Any, headers: Mapping[str, str]) -> Asked:
     stream = _typed(body, "stream", bool, False)
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
-        raise _wrong("stream_options", options, "an object")
+        raise wrong("stream_options", options, "an object")
     n = _typed(body, "n", int, 1)
     if not 1 <= n <= MOST:
-        raise _wrong("n", n, f"a whole number from 1 to {MOST}")
+        raise wrong("n", n, f"a whole number from 1 to {MOST}")
     seed = _typed(body, "seed", int, None)
     for name in ("max_tokens", "max_completion_tokens"):
         limit = _typed(body, name, int, None)
         if limit is not None and limit < 0:
-            raise _wrong(name, limit, "at least 0, where 0 is no limit")
+            raise wrong(name, limit, "at least 0, where 0 is no limit")
     temperature = _typed(body, "temperature", (int, float), None)
     if temperature is not None and not 0 <= temperature <= 2:
-        raise _wrong("temperature", temperature, "a number from 0 to 2")
+        raise wrong("temperature", temperature, "a number from 0 to 2")
     if "messages" in body:  # a text completion asks for a number of them
         _typed(body, "logprobs", bool, None)
     top = _typed(body, "top_logprobs", int, None)
     if top is not None and not 0 <= top <= 128:
-        raise _wrong("top_logprobs", top, "a whole number from 0 to 20")
+        raise wrong("top_logprobs", top, "a whole number from 0 to 20")
     stop = body.get("stop")
     listed = isinstance(stop, list) and all(isinstance(s, str) for s in stop)
     if stop is not None and not isinstance(stop, str) and not listed:
-        raise _wrong("stop", stop, "a text or a list of texts")
+        raise wrong("stop", stop, "a text or a list of texts")
     given = body.get("outthink")
     whole = given is None
     if not whole:
@@ -144,14 +144,8 @@ def _typed(body: Mapping[str, Any], name: str, kind: Any, default: Any) -> Any:
         return default
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         words = {bool: "true or false", int: "a whole number"}
-        raise _wrong(name, value, words.get(kind, "a number"))
+        raise wrong(name, value, words.get(kind, "a number"))
     return value
-
-
-def _wrong(name: str, value: Any, allowed: str) -> Fault:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return Fault(400, f"{name}={shown}: it must be {allowed}", code="invalid_value", param=name)
 
 
 def _options(given: Any, headers: Mapping[str, str]) -> Options:
@@ -159,7 +153,7 @@ def _options(given: Any, headers: Mapping[str, str]) -> Options:
     if given is None:
         given = {}
     if not isinstance(given, dict):
-        raise _wrong("outthink", given, f"an object with {', '.join(OPTIONS)}")
+        raise wrong("outthink", given, f"an object with {', '.join(OPTIONS)}")
     for name in given:
         if name not in OPTIONS:
             raise Fault(
@@ -174,10 +168,10 @@ def _options(given: Any, headers: Mapping[str, str]) -> Options:
         told = f"outthink.strategy is longer than {LONGEST:,} characters"
         raise Fault(400, told, code="invalid_strategy", param="outthink.strategy")
     if strategy is not None and not isinstance(strategy, str):
-        raise _wrong("outthink.strategy", strategy, "a text such as 'self_consistency(n=8)'")
+        raise wrong("outthink.strategy", strategy, "a text such as 'self_consistency(n=8)'")
     for name in ("trace", "progress"):
         if not isinstance(found.get(name, False), bool):
-            raise _wrong(f"outthink.{name}", found[name], "true or false")
+            raise wrong(f"outthink.{name}", found[name], "true or false")
     return Options(
         strategy,
         _budget(found.get("budget")),
@@ -216,14 +210,14 @@ def _budget(value: Any) -> Budget | None:
         if isinstance(value, str):
             return Budget.parse(value)
         if isinstance(value, dict) and all(isinstance(k, str) for k in value):
-            known = ("tokens", "total_tokens", "calls", "seconds", "usd", "flops")
+            known = [limit.name for limit in fields(Budget)]
             for name in value:
                 if name not in known:
                     raise BadInput(f"unknown limit {name[:40]!r}{nearest(name, known)}")
             return Budget(**value)
     except BadInput as error:
         raise Fault(400, str(error), code="invalid_budget", param="outthink.budget") from None
-    raise _wrong("outthink.budget", value, "a text such as 'tokens=20k, seconds=30', or an object")
+    raise wrong("outthink.budget", value, "a text such as 'tokens=20k, seconds=30', or an object")
 
 
 # -- to a problem --------------------------------------------------------------------------------
@@ -233,13 +227,13 @@ def problem_of(asked: Asked, meta: Mapping[str, Any]) -> Problem:
     """The chat as a problem; raises ``Fault`` 400 for messages that are none."""
     messages = asked.body.get("messages")
     if not isinstance(messages, list):
-        raise _wrong("messages", messages, "a list of messages")
+        raise wrong("messages", messages, "a list of messages")
     functions = asked.body.get("functions") or []
     if not isinstance(functions, list):
-        raise _wrong("functions", functions, "a list of functions")
+        raise wrong("functions", functions, "a list of functions")
     tools = asked.body.get("tools") or ()
     if not isinstance(tools, (list, tuple)) or not all(isinstance(t, dict) for t in tools):
-        raise _wrong("tools", tools, "a list of tools")
+        raise wrong("tools", tools, "a list of tools")
     try:
         return Problem(tuple(messages), tools=tuple(tools), meta=dict(meta))
     except BadInput as error:
@@ -258,18 +252,17 @@ ASIDE = frozenset(
 
 def own_params_of(asked: Asked) -> tuple[dict[str, Any], list[str]]:
     """``params_of`` for a bundled model, which reads no fields: what it heeds, and notes of the rest."""
-    extra = params_of(asked)["extra"]
-    out: dict[str, Any] = {k: extra[k] for k in HEEDED if k in extra}
+    out = params_of(asked)
+    extra = out.pop("extra")
+    out |= {k: extra[k] for k in HEEDED if k in extra}
     try:
         bias = {int(k): float(v) for k, v in (extra.get("logit_bias") or {}).items()}
     except (AttributeError, TypeError, ValueError):
-        raise _wrong(
+        raise wrong(
             "logit_bias", extra["logit_bias"], "an object of token ids and numbers"
         ) from None
     if bias:
         out["logit_bias"] = bias
-    if asked.max_tokens is not None:
-        out["max_tokens"] = asked.max_tokens
     rest = [
         k for k, v in extra.items() if k not in (*HEEDED, "logit_bias") and k not in ASIDE and v
     ]
@@ -282,7 +275,7 @@ def params_of(asked: Asked) -> dict[str, Any]:
     extra = {k: v for k, v in asked.body.items() if k not in OWN and v is not None}
     kinds = asked.body.get("modalities") or ()
     if not isinstance(kinds, (list, tuple)):
-        raise _wrong("modalities", kinds, "a list of names")
+        raise wrong("modalities", kinds, "a list of names")
     if "audio" in kinds:
         raise Fault(
             400,

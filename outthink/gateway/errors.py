@@ -17,6 +17,7 @@ from outthink.core.errors import (
     ModelError,
     NoSuchModel,
     NotAuthorised,
+    RateLimited,
     Refused,
     StoreError,
     TimedOut,
@@ -72,6 +73,18 @@ class Fault(Exception):
         if self.status == 401:
             found.append((b"www-authenticate", b"Bearer"))
         return found
+
+
+def shown(value: Any) -> str:
+    """A value in an error, cut short."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def wrong(where: str, value: Any, allowed: str) -> Fault:
+    """A value of a field that it cannot have."""
+    message = f"{where}={shown(value)}: it must be {allowed}"
+    return Fault(400, message, code="invalid_value", param=where)
 
 
 def unknown(what: str, message: str, param: str = "model") -> Fault:
@@ -130,10 +143,10 @@ def _upstream(error: ModelError) -> tuple[int, str]:
         return status or 400, "upstream_refused"
     if isinstance(error, TimedOut):
         return 504, "upstream_timeout"
-    if isinstance(error, (Unreachable, Malformed)):
-        return 502, "upstream_unreachable" if isinstance(
-            error, Unreachable
-        ) else "upstream_malformed"
-    return status or (429 if type(error).__name__ == "RateLimited" else 502), (
-        "upstream_rate_limited" if type(error).__name__ == "RateLimited" else "upstream_failed"
-    )
+    if isinstance(error, Unreachable):
+        return 502, "upstream_unreachable"
+    if isinstance(error, Malformed):
+        return 502, "upstream_malformed"
+    if isinstance(error, RateLimited):
+        return status or 429, "upstream_rate_limited"
+    return status or 502, "upstream_failed"

@@ -48,8 +48,9 @@ class Passing:
 
     resolved: Resolved
     asked: Asked
-    raw: bytes
     path: str
+    #: the bytes that came, where they may go on as they are
+    raw: bytes | None = None
     meter: Meter | None = None
     ticket: Reservation | None = None
     prompt: int = 0
@@ -63,7 +64,7 @@ class Passing:
     whole: bool = False
     #: the choices of a stream that began, and whether they have ended
     ended: dict[Any, bool] = field(default_factory=dict)
-    _changes: dict[str, Any] | None = None
+    _changes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def server(self) -> Server:
@@ -90,11 +91,11 @@ class Passing:
             raise spent(limit or "tokens", account)
         self.ticket = meter.reserve(cost)
         # a body with two equal names says one thing to us and may say another to the server
-        self._changes = self._changes or {}
+        self.raw = None
         given = [k for k in LIMITS if self.asked.body.get(k) is not None]
         if not given or any(self.asked.body[k] != fits for k in given):
             learned = getattr(model, "_limit_name", LIMITS[0]) if "chat" in self.path else LIMITS[0]
-            self._change(**dict.fromkeys(given or [learned], fits))
+            self._changes.update(dict.fromkeys(given or [learned], fits))
 
     def _times(self) -> int:
         """How many prompts, or drafts of each choice, a text completion asks for."""
@@ -110,17 +111,14 @@ class Passing:
             return estimate_chat(messages) + (estimate_tokens(str(tools)) if tools else 0)
         return estimate_tokens(str(self.asked.body.get("prompt", "")))
 
-    def _change(self, **fields: Any) -> None:
-        self._changes = {**(self._changes or {}), **fields}
-
     def content(self, endpoint: Endpoint) -> bytes:
         """The body for an endpoint."""
         self.sent = True
         name = endpoint.model or self.resolved.served.name
-        changes = dict(self._changes or {})
+        changes = dict(self._changes)
         if name != self.asked.model:
             changes["model"] = name
-        if not changes and self.asked.whole and self._changes is None:
+        if self.raw is not None and not changes:
             return self.raw
         try:
             return orjson.dumps({**self.asked.body, **changes})
@@ -286,10 +284,9 @@ class Passing:
     def _renamed(self, fault: Fault) -> bool:
         """Does the server know the limit that we added by its newer name?  Then it has that now."""
         old, new = LIMITS
-        added = old in (self._changes or {}) and old not in self.asked.body
+        added = old in self._changes and old not in self.asked.body
         if not added or fault.status != 400 or new not in fault.message:
             return False
-        assert self._changes is not None
         self._changes[new] = self._changes.pop(old)
         return True
 
@@ -301,13 +298,9 @@ class Passing:
 
     async def _streamed(self, ask: bool) -> AsyncGenerator[bytes, None]:
         if ask:
-            self._change(
-                stream_options={
-                    **(self.asked.body.get("stream_options") or {}),
-                    "include_usage": True,
-                }
-            )
-        elif self._changes:
+            given = self.asked.body.get("stream_options") or {}
+            self._changes["stream_options"] = {**given, "include_usage": True}
+        else:
             self._changes.pop("stream_options", None)
         async with self.server.exchange(self.path, self.content, HEADERS) as answer:
             self.host = answer.endpoint.host

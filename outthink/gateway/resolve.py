@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -24,9 +25,6 @@ from outthink.api import (
     Session,
     check_counted,
     check_main,
-    check_needs,
-    check_verifiers,
-    check_writers,
     parts_of,
 )
 from outthink.core import registry
@@ -34,7 +32,7 @@ from outthink.core.budget import Budget
 from outthink.core.errors import BadInput, MissingNeed, ModelError, likely
 from outthink.core.model import REWARD, Model
 from outthink.gateway.chat import Asked
-from outthink.gateway.config import Config, KeyConfig, ModelConfig
+from outthink.gateway.config import Alias, Config, KeyConfig, ModelConfig
 from outthink.gateway.errors import Fault, unknown
 from outthink.models._server import Endpoint, Server
 from outthink.models.openai import OpenAI, OpenAIModel
@@ -54,8 +52,6 @@ BUDGET = Budget(calls=1024, tokens=4_000_000)
 NAMES = 256
 #: seconds that the server behind a wildcard has to list its models, and for which the list is kept
 LISTING, LISTED = 5.0, 30.0
-#: seconds between two looks at servers that were given up
-TENDING = 2.0
 #: the pass-through: no strategy at all
 PLAIN = "greedy"
 
@@ -112,29 +108,24 @@ def _named(built: Any) -> tuple[tuple[str, str], ...]:
 
 @functools.lru_cache(maxsize=1024)
 def heated(built: Any, temperature: float) -> Any:
-    """The strategy at a temperature, wherever it says none itself."""
-    return tuned(built, temperature=temperature)
+    """The strategy at a temperature, wherever it or a strategy in it says none itself."""
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(built):
+        value = getattr(built, field.name)
+        if field.name == "temperature" and value == field.default:
+            changed[field.name] = temperature
+        elif field.metadata.get("kind") == "strategy":
+            if isinstance(value, tuple):
+                changed[field.name] = tuple(heated(v, temperature) for v in value)
+            elif value is not None:
+                changed[field.name] = heated(value, temperature)
+    return replace(built, **changed) if changed else built
 
 
 @functools.lru_cache(maxsize=1024)
 def is_hot(built: Any) -> bool:
     """Does a strategy in it draw at a temperature above 0?"""
     return any(getattr(p, "temperature", 0) for p in parts_of(built, "strategy"))
-
-
-def tuned(part: Any, **given: Any) -> Any:
-    """The part with these values in each place where it, or a strategy in it, has its default."""
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if field.name in given and value == field.default and given[field.name] is not None:
-            changed[field.name] = given[field.name]
-        elif field.metadata.get("kind") == "strategy":
-            if isinstance(value, tuple):
-                changed[field.name] = tuple(tuned(v, **given) for v in value)
-            elif value is not None:
-                changed[field.name] = tuned(value, **given)
-    return replace(part, **changed) if changed else part
 
 
 class Catalog:
@@ -144,7 +135,8 @@ class Catalog:
         self.config, self.store = config, store
         self.served: dict[str, Served] = {}
         self._named: OrderedDict[str, Served] = OrderedDict()
-        self._checked: dict[tuple[Any, str], None] = {}
+        #: the bundled models that strategies name
+        self._parts: dict[str, Model] = {}
         self._listed: tuple[float, list[str]] = (0.0, [])
         #: is told of each model that is opened later, with its name
         self.opened: Callable[[Model, str], None] = lambda model, name: None
@@ -157,7 +149,6 @@ class Catalog:
     async def __aexit__(self, *error: object) -> None:
         served, self.served = self.served, {}
         self._named.clear()
-        self._checked.clear()
         for one in served.values():
             await one.session.__aexit__(*error)
             await one.model.aclose()
@@ -174,7 +165,7 @@ class Catalog:
                 served = self.served.get(model) or self._wild(model)
                 if served is not None:
                     try:
-                        self._suits(_build(spec), served, trusted=True)
+                        self._suits(_build(spec), served)
                     except BadInput as error:
                         raise type(error)(f"{what} on {model}: {error}") from None
 
@@ -190,7 +181,7 @@ class Catalog:
         self, name: str, config: ModelConfig, model: Any, server: Server | None
     ) -> Served:
         session = Session(
-            model, store=self.store, concurrency=config.concurrency, opener=self._opener(name)
+            model, store=self.store, concurrency=config.concurrency, opener=self._named_model
         )
         await session.__aenter__()
         return Served(name, config, model, session, server)
@@ -217,31 +208,21 @@ class Catalog:
             model.server = server
         return model, model.server
 
-    def _opener(self, main: str) -> Any:
-        def find(spec: Any) -> Model:
-            """A model that a strategy names: one of the configuration, by its name."""
-            name = spec.name if isinstance(spec, OpenAI) else registry.spec_of(spec)
-            found = self.served.get(name)
-            if found is None and not isinstance(spec, OpenAI):
-                found = next((s for s in self.served.values() if s.config.spec == name), None)
-                if found is None and self._own_part(spec):
-                    return self._bundled(spec)
-            if found is None:
-                raise MissingNeed(
-                    f"the strategy names the model {name[:60]!r}, which this gateway does not serve"
-                    f"{likely(name, self.served)}"
-                )
-            return found.model
-
-        return find
-
-    def _own_part(self, spec: Any) -> bool:
-        """Is this a bundled model (fly's reward model and its kin), which needs no address or file?"""
-        return registry.spec_of(spec).partition("(")[0].startswith("fly")
-
-    @functools.cached_property
-    def _parts(self) -> dict[str, Model]:
-        return {}
+    def _named_model(self, spec: Any) -> Model:
+        """A model that a strategy names: one of the configuration, by its name, or a bundled one."""
+        name = spec.name if isinstance(spec, OpenAI) else registry.spec_of(spec)
+        found = self.served.get(name)
+        if found is None and not isinstance(spec, OpenAI):
+            found = next((s for s in self.served.values() if s.config.spec == name), None)
+            # fly's reward model and its kin need no address and no file
+            if found is None and name.startswith("fly"):
+                return self._bundled(spec)
+        if found is None:
+            raise MissingNeed(
+                f"the strategy names the model {name[:60]!r}, which this gateway does not serve"
+                f"{likely(name, self.served)}"
+            )
+        return found.model
 
     def _bundled(self, spec: Any) -> Model:
         name = registry.spec_of(spec)
@@ -280,14 +261,12 @@ class Catalog:
         return found
 
     async def tend(self) -> None:
-        """Ask each server that was given up whether it is well again, for as long as this goes on."""
-        while True:
-            await anyio.sleep(TENDING)
-            servers = {s.server for s in self.served.values() if s.server is not None}
-            ill = [(s, e) for s in servers for e in s.endpoints if e.open_until]
-            async with anyio.create_task_group() as tasks:
-                for server, endpoint in ill:
-                    tasks.start_soon(server.check, endpoint)
+        """Ask each server that was given up whether it is well again."""
+        servers = {s.server for s in self.served.values() if s.server is not None}
+        ill = [(s, e) for s in servers for e in s.endpoints if e.open_until]
+        async with anyio.create_task_group() as tasks:
+            for server, endpoint in ill:
+                tasks.start_soon(server.check, endpoint)
 
     def _wild(self, name: str) -> Served | None:
         """A model that is served under whatever name comes."""
@@ -297,7 +276,7 @@ class Catalog:
         found = self._named.get(name)
         if found is None:
             model, server = self._remote(name, base.config, base.server)
-            session = Session(model, store=self.store, opener=self._opener(name))
+            session = Session(model, store=self.store, opener=self._named_model)
             session._opened["main"], session.store = model, self.store
             session._limiter = base.session._limiter
             found = self._named[name] = Served(name, base.config, model, session, server)
@@ -307,7 +286,7 @@ class Catalog:
         self._named.move_to_end(name)
         return found
 
-    def _find(self, name: str) -> tuple[Served, Any] | None:
+    def _find(self, name: str) -> tuple[Served, Alias | None] | None:
         """The model and, of an alias, the alias."""
         alias = self.config.aliases.get(name)
         served = self.served.get(alias.model if alias else name)
@@ -315,30 +294,28 @@ class Catalog:
             served = self._wild(alias.model)
         return None if served is None or served.name == "*" else (served, alias)
 
+    def _locate(self, name: str, key: KeyConfig | None) -> tuple[Served, Alias | None, str | None]:
+        """The model, the alias and the strategy's spec in a name; raises ``Fault`` where it says none."""
+        if found := self._find(name):
+            return (*found, None)
+        at = name.rfind("@")
+        while at > 0:  # a spec, and a name, may have an '@' of its own
+            spec, right = name[:at].strip(), name[at + 1 :].strip()
+            if found := self._find(right):
+                return (*found, spec)
+            if right and "(" not in right and (wild := self._wild(right)):
+                return wild, None, spec
+            at = name.rfind("@", 0, at)
+        if "@" not in name:
+            self._no_spec(name)
+            if wild := self._wild(name):
+                return wild, None, None
+        raise self._unknown(name, key)
+
     def resolve(self, asked: Asked, key: KeyConfig | None) -> Resolved:
         """What answers this request; raises ``Fault`` 400, 403 or 404 that names the nearest."""
-        spec, trusted, param = None, False, "model"
-        name = asked.model
-        found = self._find(name)
-        if found is None and "@" in name:
-            at = name.rfind("@")
-            while at > 0 and found is None:
-                spec, right = name[:at].strip(), name[at + 1 :].strip()
-                found = self._find(right)
-                if found is None and "*" in self.served and right and "(" not in right:
-                    wild = self._wild(right)
-                    found = None if wild is None else (wild, None)
-                name = right if found else name
-                at = asked.model.rfind("@", 0, at)
-            if found is None:
-                spec = None
-        if found is None and spec is None and "@" not in name:
-            self._no_spec(name)
-            wild = self._wild(name)
-            found = None if wild is None else (wild, None)
-        if found is None:
-            raise self._unknown(name, key)
-        served, alias = found
+        trusted, param = False, "model"
+        served, alias, spec = self._locate(asked.model, key)
         label = alias.name if alias else served.name
         if key is not None and not allows(key.models, label):
             raise Fault(403, f"this key may not use the model {label!r}", code="model_not_allowed")
@@ -383,7 +360,7 @@ class Catalog:
         if built == Greedy():
             return None
         try:
-            self._suits(built, served, trusted)
+            self._suits(built, served)
         except BadInput as error:
             raise Fault(400, str(error), code="strategy_needs", param=param) from None
         return built
@@ -425,23 +402,12 @@ class Catalog:
                     403, f"this key may not use the model {name[:60]!r}", code="model_not_allowed"
                 )
 
-    def _suits(self, built: Any, served: Served, trusted: bool) -> None:
+    def _suits(self, built: Any, served: Served) -> None:
         """Can the model do what the strategy asks of it?"""
-        mark = (built, served.name)
-        if mark in self._checked:
-            return
         check_main(served.model)
-        find = self._opener(served.name)
-        opened = {spec: find(spec) for spec in parts_of(built, "model")}
-        check_needs(built, served.model, probed=not hasattr(served.model, "prepare"))
-        check_verifiers(built, opened)
-        check_writers(built, opened)
-        budget = self.config.server.budget
-        if budget is not None:
-            check_counted(budget, [served.model, *opened.values()])
-        if len(self._checked) > 4096:
-            self._checked.clear()
-        self._checked[mark] = None
+        opened = served.session.suit(built)
+        if self.config.server.budget is not None:
+            check_counted(self.config.server.budget, [served.model, *opened.values()])
 
     def _no_spec(self, name: str) -> None:
         """Raise for a strategy without a model, which a wildcard would send on as a model's name."""
@@ -475,8 +441,6 @@ def allows(patterns: Iterable[str], name: str) -> bool:
 
 def endpoints_of(config: ModelConfig) -> list[Endpoint]:
     """Where the calls of a model go, each with its own key from the environment."""
-    import os
-
     return [
         Endpoint(
             u.url.rstrip("/"), os.environ.get(u.key_env, "").strip() if u.key_env else "", u.model

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from outthink.gateway.errors import Fault
+from outthink.gateway.errors import Fault, shown, wrong
 from outthink.gateway.replies import events, from_chat
 
 __all__ = ["events", "from_chat", "to_chat"]
@@ -112,15 +112,15 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     if isinstance(given, str):
         given = [{"role": "user", "content": given}]
     if not isinstance(given, list) or not given:
-        raise _wrong("input", given, "a text or a list of items")
+        raise wrong("input", given, "a text or a list of items")
     for place, item in enumerate(given):
         if not isinstance(item, dict):
-            raise _wrong(f"input[{place}]", item, "an object")
+            raise wrong(f"input[{place}]", item, "an object")
     script = _Script()
     instructions = body.get("instructions")
     if instructions:
         if not isinstance(instructions, str):
-            raise _wrong("instructions", instructions, "a text")
+            raise wrong("instructions", instructions, "a text")
         # more servers know this role than "developer"; OpenAI's take either for the other
         script.messages.append({"role": "system", "content": instructions})
     # models want back what they thought since the user last spoke; earlier thoughts they are
@@ -164,13 +164,13 @@ class _Script:
                 _ITEMS if kind == "item_reference" else "leave it out, or send it as a message"
             )
             raise _refused(
-                where, f"an item of type {_shown(kind)} has no place in a chat: {instead}"
+                where, f"an item of type {shown(kind)} has no place in a chat: {instead}"
             )
 
     def _message(self, item: Mapping[str, Any], where: str) -> None:
         role, content = item.get("role"), item.get("content")
         if role not in ("user", "assistant", "system", "developer"):
-            raise _wrong(f"{where}.role", role, "user, assistant, system or developer")
+            raise wrong(f"{where}.role", role, "user, assistant, system or developer")
         refusals: list[str] = []
         if isinstance(content, list):
             parts = [p for p in content if isinstance(p, dict) and p.get("type") == "refusal"]
@@ -232,7 +232,7 @@ def _content(content: Any, where: str) -> str | list[dict[str, Any]]:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise _wrong(where, content, "a text or a list of parts")
+        raise wrong(where, content, "a text or a list of parts")
     parts = [_part(part, f"{where}[{i}]") for i, part in enumerate(content)]
     if len(parts) == 1 and set(parts[0]) == {"type", "text"}:
         return str(parts[0]["text"])  # which every server takes; some take no list
@@ -241,7 +241,7 @@ def _content(content: Any, where: str) -> str | list[dict[str, Any]]:
 
 def _part(part: Any, where: str) -> dict[str, Any]:
     if not isinstance(part, dict):
-        raise _wrong(where, part, "an object")
+        raise wrong(where, part, "an object")
     kind, rest = part.get("type"), {k: v for k, v in part.items() if k != "type" and v is not None}
     if kind in ("input_text", "output_text", "text"):
         more = {k: v for k, v in rest.items() if k not in ("text", "annotations", "logprobs")}
@@ -260,19 +260,19 @@ def _part(part: Any, where: str) -> dict[str, Any]:
         names = ("file_data", "file_id", "filename")
         file = {k: rest[k] for k in names if k in rest}
         if not {"file_data", "file_id"} & set(file):
-            raise _wrong(where, part, "a file with file_data or file_id")
+            raise wrong(where, part, "a file with file_data or file_id")
         more = {k: v for k, v in rest.items() if k not in names and k != "file_url"}
         return {"type": "file", "file": file, **more}
     if kind == "input_audio":
         return dict(part)
     known = "input_text, output_text, refusal, input_image, input_file or input_audio"
-    raise _wrong(f"{where}.type", kind, known)
+    raise wrong(f"{where}.type", kind, known)
 
 
 def _tools(body: Mapping[str, Any]) -> dict[str, Any]:
     tools, choice = body.get("tools") or [], body.get("tool_choice")
     if not isinstance(tools, list):
-        raise _wrong("tools", tools, "a list of tools")
+        raise wrong("tools", tools, "a list of tools")
     if tools:
         out: dict[str, Any] = {
             "tools": [_tool(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
@@ -281,21 +281,21 @@ def _tools(body: Mapping[str, Any]) -> dict[str, Any]:
             out["tool_choice"] = _choice(choice)
         return out
     if choice not in (None, "auto", "none"):
-        raise _wrong("tool_choice", choice, "left out where there are no tools")
+        raise wrong("tool_choice", choice, "left out where there are no tools")
     return {}
 
 
 def _tool(tool: Any, where: str) -> dict[str, Any]:
     if not isinstance(tool, dict):
-        raise _wrong(where, tool, "an object")
+        raise wrong(where, tool, "an object")
     kind = tool.get("type")
     if kind not in ("function", "custom"):
         raise _refused(
             where,
-            f"a tool of type {_shown(kind)} is not run here: give it as a function of your own",
+            f"a tool of type {shown(kind)} is not run here: give it as a function of your own",
         )
     if isinstance(tool.get(kind), dict):
-        raise _wrong(f"{where}.{kind}", tool[kind], "flat: its name and the rest beside the type")
+        raise wrong(f"{where}.{kind}", tool[kind], "flat: its name and the rest beside the type")
     _text(tool, "name", where)
     rest = {k: v for k, v in tool.items() if k != "type" and v is not None}
     shape = rest.get("format")
@@ -314,12 +314,12 @@ def _choice(choice: Any) -> Any:
     if kind == "allowed_tools":
         tools = choice.get("tools")
         if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-            raise _wrong("tool_choice.tools", tools, "a list of tools")
+            raise wrong("tool_choice.tools", tools, "a list of tools")
         rest = {"mode": choice.get("mode", "auto"), "tools": [_choice(tool) for tool in tools]}
         return {"type": kind, kind: rest}
     if kind is not None:
-        raise _refused("tool_choice", f"a tool of type {_shown(kind)} is not run here")
-    raise _wrong("tool_choice", choice, "none, auto, required or the name of a tool in an object")
+        raise _refused("tool_choice", f"a tool of type {shown(kind)} is not run here")
+    raise wrong("tool_choice", choice, "none, auto, required or the name of a tool in an object")
 
 
 def _limits(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,7 +327,7 @@ def _limits(body: Mapping[str, Any]) -> dict[str, Any]:
     if limit is None:
         return {}
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise _wrong("max_output_tokens", limit, "a whole number of at least 1")
+        raise wrong("max_output_tokens", limit, "a whole number of at least 1")
     return {"max_completion_tokens": limit}
 
 
@@ -339,13 +339,13 @@ def _format(body: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "json_schema":
         for name, wanted in (("name", str), ("schema", dict)):
             if not isinstance(shape.get(name), wanted):
-                raise _wrong(f"text.format.{name}", shape.get(name), f"given, as {wanted.__name__}")
+                raise wrong(f"text.format.{name}", shape.get(name), f"given, as {wanted.__name__}")
         schema = {k: v for k, v in shape.items() if k != "type" and v is not None}
         out["response_format"] = {"type": kind, "json_schema": schema}
     elif kind == "json_object":
         out["response_format"] = {"type": kind}
     elif kind != "text":
-        raise _wrong("text.format.type", kind, "text, json_object or json_schema")
+        raise wrong("text.format.type", kind, "text, json_object or json_schema")
     return out
 
 
@@ -355,7 +355,7 @@ def _reasoning(body: Mapping[str, Any]) -> dict[str, Any]:
     if mode not in (None, "standard"):
         instead = "name a strategy to have more computed: outthink.strategy"
         raise _refused(
-            "reasoning.mode", f"{_shown(mode)} is known to OpenAI's own server: {instead}"
+            "reasoning.mode", f"{shown(mode)} is known to OpenAI's own server: {instead}"
         )
     effort = reasoning.get("effort")
     return {} if effort is None else {"reasoning_effort": effort}
@@ -364,14 +364,14 @@ def _reasoning(body: Mapping[str, Any]) -> dict[str, Any]:
 def _logprobs_asked(body: Mapping[str, Any]) -> dict[str, Any]:
     include, top = body.get("include") or [], body.get("top_logprobs")
     if not isinstance(include, list):
-        raise _wrong("include", include, "a list of names")
+        raise wrong("include", include, "a list of names")
     for name in include:
         if not isinstance(name, str) or name not in INCLUDE:
-            raise _wrong("include", name, f"one of {', '.join(sorted(INCLUDE))}")
+            raise wrong("include", name, f"one of {', '.join(sorted(INCLUDE))}")
     if top is not None and (
         isinstance(top, bool) or not isinstance(top, int) or not 0 <= top <= 20
     ):
-        raise _wrong("top_logprobs", top, "a whole number from 0 to 20")
+        raise wrong("top_logprobs", top, "a whole number from 0 to 20")
     if not top and "message.output_text.logprobs" not in include:
         return {}
     return {"logprobs": True, **({"top_logprobs": top} if top else {})}
@@ -380,25 +380,15 @@ def _logprobs_asked(body: Mapping[str, Any]) -> dict[str, Any]:
 def _object(body: Mapping[str, Any], name: str, where: str | None = None) -> Mapping[str, Any]:
     value = body.get(name)
     if value is not None and not isinstance(value, dict):
-        raise _wrong(where or name, value, "an object")
+        raise wrong(where or name, value, "an object")
     return value or {}
 
 
 def _text(item: Mapping[str, Any], name: str, where: str) -> str:
     value = item.get(name)
     if not isinstance(value, str):
-        raise _wrong(f"{where}.{name}", value, "a text")
+        raise wrong(f"{where}.{name}", value, "a text")
     return value
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
-def _wrong(where: str, value: Any, allowed: str) -> Fault:
-    message = f"{where}={_shown(value)}: it must be {allowed}"
-    return Fault(400, message, code="invalid_value", param=where)
 
 
 def _refused(where: str, instead: str) -> Fault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections import OrderedDict
@@ -13,7 +12,7 @@ from typing import Any
 from outthink.api import reader_of
 from outthink.core.budget import Budget, Meter
 from outthink.core.errors import OutthinkError
-from outthink.core.nouns import Answer, Sample
+from outthink.core.nouns import Answer, Sample, digest
 from outthink.core.run import Run
 from outthink.gateway.chat import Asked, choice_of, own_params_of, params_of, problem_of
 from outthink.gateway.config import KeyConfig
@@ -39,8 +38,7 @@ def seed_of(asked: Asked, key: KeyConfig | None) -> int:
     """
     if asked.seed is None:
         return secrets.randbits(62)
-    text = f"{key.id if key else ''}/{asked.seed}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
+    return int(digest(f"{key.id if key else ''}/{asked.seed}")[:16], 16) >> 2
 
 
 def strategy_of(asked: Asked, resolved: Resolved) -> tuple[Any, list[str]]:
@@ -110,10 +108,12 @@ async def solve(
         choice=asked.body.get("tool_choice") or asked.body.get("function_call"),
         parallel=asked.body.get("parallel_tool_calls") is not False,
     )
-    params, seed = params_of(asked), seed_of(asked, key)
+    seed = seed_of(asked, key)
     if resolved.served.server is None:
         params, told = own_params_of(asked)
         notes += told
+    else:
+        params = params_of(asked)
 
     async def once(strategy: Any, seed: int, name: str, budget: Budget) -> Answer:
         return await session.solve(
@@ -186,14 +186,13 @@ async def picks(answer: Answer, reader: ChatReader, n: int) -> list[tuple[str, S
     found = [reader.read(s) for s in whole]
     mine = reader.read(chosen) if chosen is not None else answer.answer
     classes = (await reader.group([mine, *found])).tolist()
-    weight = dict(answer.distribution.items())
     seen, first, rest = {classes[0]}, list[tuple[float, Sample]](), list[Sample]()
     for sample, name, number in zip(whole, found, classes[1:], strict=True):
         if number < 0 or number in seen:
             rest.append(sample)
             continue
         seen.add(number)
-        first.append((weight.get(str(name), 0.0), sample))
+        first.append((answer.distribution.get(str(name), 0.0), sample))
     first.sort(key=lambda pair: -pair[0])
     return (out + [(s.text, s) for s in [*(s for _, s in first), *rest]])[:n]
 
@@ -201,7 +200,7 @@ async def picks(answer: Answer, reader: ChatReader, n: int) -> list[tuple[str, S
 # -- what is remembered of a run -----------------------------------------------------------------
 
 
-def trace_of(answer: Answer, problem: Any = None) -> dict[str, Any]:
+def trace_of(answer: Answer) -> dict[str, Any]:
     """What the key that made a run may see of it: every sample, with its scores by verifier."""
     samples = [
         {
